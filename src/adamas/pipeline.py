@@ -70,8 +70,8 @@ class Intake:
         surplus = 0
         for which, value in self.collector.collect():
             if which.__class__ is tuple:
-                series += which  # type: ignore[arg-type]
-                values += value  # type: ignore[arg-type, operator]
+                series += which
+                values += value  # type: ignore[arg-type]
             elif which is SURPLUS:
                 surplus += 1
             else:
