@@ -25,6 +25,8 @@ class Collector:
     """The segment in dotted names, where it is not `name`."""
     diamond: ClassVar[str] = ""
     """The class of Diamond's that this succeeds: its section in a diamond.conf."""
+    diamond_path: ClassVar[str] = ""
+    """The segment under which that class published, where it is not `path`."""
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there, in words: shown by `describe` (a file, a program, a capability)."""
     remote: ClassVar[bool] = False
@@ -74,7 +76,8 @@ class Collector:
         spelled = [s for d in cls.declarations.values() for s in d.spelled.values() if s is not None]
         units = {s.units: getattr(self, s.units) for s in spelled if s.units}
         segment = self.segment or cls.path or (cls.name if self.instance == cls.name else self.instance)
-        self.source = Source(self.instance, cls.name, segment, bool(cls.diamond), units, self.labels)
+        diamond_path = self.segment or cls.diamond_path
+        self.source = Source(self.instance, cls.name, segment, bool(cls.diamond), units, self.labels, diamond_path)
         self.catalog = Catalog(self.source, self.series_limit)
         self._bound: list[Metric | BoundGroup] = []
         for klass in reversed(cls.__mro__):
@@ -101,15 +104,17 @@ class Collector:
         unit: str = "",
         help: str = "",
         template: str = "",
+        bound: str = "",
         **spellings: Spelled | str | None,
     ) -> Metric:
         """A metric that is only known at run time, by the same rules as a declared one; made once for each name.
 
-        `name` is its canonical name; `template` its dotted name with label fields (default: the name).
+        `name` is its canonical name; `template` its dotted name with label fields (default: the name); `bound` the
+        label that is a histogram's bound.
         """
         found = self._dynamic.get(name)
         if found is None:
-            made = (Counter if kind == "counter" else Gauge)(template or name, help, unit=unit, **spellings)  # type: ignore[arg-type]
+            made = (Counter if kind == "counter" else Gauge)(template or name, help, unit=unit, bound=bound, **spellings)  # type: ignore[arg-type]
             made.name = name
             found = Metric(made, self.catalog)
             if len(self._dynamic) < self.series_limit:

@@ -258,10 +258,11 @@ class Source:
     """The collector instance that series belong to, as far as naming needs to know it.
 
     instance: the table's name; type: the collector's name; path: its segment in dotted names; succeeds: whether it
-    takes the place of one of Diamond's; units: what the options that list byte units say; labels: extra labels.
+    takes the place of one of Diamond's; units: what the options that list byte units say; labels: extra labels;
+    diamond_path: the segment under which Diamond's published, where it is not `path`.
     """
 
-    __slots__ = ("instance", "labels", "path", "succeeds", "type", "units")
+    __slots__ = ("diamond_path", "instance", "labels", "path", "succeeds", "type", "units")
 
     def __init__(
         self,
@@ -271,10 +272,12 @@ class Source:
         succeeds: bool = False,
         units: Mapping[str, Sequence[str]] | None = None,
         labels: Mapping[str, str] | None = None,
+        diamond_path: str = "",
     ) -> None:
         self.instance = instance
         self.type = type
         self.path = path
+        self.diamond_path = diamond_path or path
         self.succeeds = succeeds
         self.units = dict(units or {})
         self.labels = dict(labels or {})

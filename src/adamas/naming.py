@@ -198,7 +198,7 @@ class Naming:
         clean = clean_diamond if successor else clean_node
         if successor and precision is None:
             precision = 0  # publish()'s default
-        segment = series.source.path
+        segment = series.source.diamond_path if successor else series.source.path
         head = ".".join([part for part in (self.prefix, segment if segment != "." else "") if part])
         points = []
         for unit in self._units(series, how):
