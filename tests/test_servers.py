@@ -58,7 +58,7 @@ def test_a_server_that_ends_early_says_why(tmp_path: Path) -> None:
 
 def test_a_server_that_never_answers_is_killed(tmp_path: Path) -> None:
     before = time.monotonic()
-    with pytest.raises(TimeoutError, match="sleep did not come within 0.3 s"):
+    with pytest.raises(TimeoutError, match=r"sleep did not come within 0\.3 s"):
         servers.start(["sleep", "60"], tmp_path, lambda: False, timeout=0.3)
     assert time.monotonic() - before < 3
 
