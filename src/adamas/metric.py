@@ -289,9 +289,10 @@ class Catalog:
     `SURPLUS` stands for a series that did not fit; the run drops its samples and counts them.
     """
 
-    __slots__ = ("full", "limit", "series", "source")
+    __slots__ = ("full", "limit", "refused", "series", "source")
 
     def __init__(self, source: Source, limit: int) -> None:
+        self.refused = 0  # in a child that collects for this catalog
         self.source = source
         self.limit = limit
         self.series: dict[tuple[str, tuple[str, ...]], Series] = {}

@@ -158,10 +158,13 @@ class Intake:
 
     def status(self) -> dict[str, Any]:
         """What went through and what did not."""
+        removed = dict(self.removed)
+        if self.collector.catalog.refused:
+            removed["surplus"] = removed.get("surplus", 0) + self.collector.catalog.refused
         return {
             "samples": self.samples,
             "series": len(self.last.shape.series) if self.last is not None else 0,
-            "removed": dict(self.removed),
+            "removed": removed,
             "stamps_back": self.stamps_back,
             "resets": self.rates.resets,
         }

@@ -1,0 +1,400 @@
+"""The agent: puts the parts together, starts them, reloads by difference, stops. The only module that knows all of them.
+
+The main thread does no work of its own: it waits for signals, for someone who asks for the status, and for the moment to look
+after the runs that are under way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+import adamas
+from adamas import log
+from adamas.config import Config, Instance, load
+from adamas.errors import ConfigError
+from adamas.exposition import Exposition
+from adamas.host import Host
+from adamas.naming import Naming
+from adamas.pipeline import Intake
+from adamas.runner import Runner, Task
+from adamas.sender import Sender
+from adamas.worker import Worker, isolate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from adamas.collector import Collector
+    from adamas.history import History
+    from adamas.metric import Batch
+    from adamas.output import Output
+    from adamas.web import WebServer
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Agent:
+    """One running agent. `run` returns when it was asked to stop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = time.time()
+        self.host = Host()
+        self.worker = Worker()
+        self.host.ask_child = self.worker.ask
+        self.host.agent = self.status
+        self.runner = Runner(self._publish, self._passed)
+        self.senders: dict[str, Sender] = {}
+        self._fan_out: list[tuple[Sender, bool]] = []
+        self._digests: dict[tuple[str, str], str] = {}
+        self._history: History | None = None
+        self._web: WebServer | None = None
+        self._exposition = self._new_exposition()
+        self._reload = {"ok": True, "time": self.started, "message": ""}
+        self._control: socket.socket | None = None
+        self._lock: int | None = None
+        self.address = ""
+
+    # life
+
+    def run(self) -> int:
+        """Start, watch, stop; returns the exit code."""
+        wake, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for number in SIGNALS:
+            signal.signal(number, _noted)
+        signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+        self.start()
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        if self._control is not None:
+            poll.register(self._control, select.POLLIN)
+        while True:
+            wait = self.runner.watch()
+            events = dict(poll.poll(max(1, int(wait * 1000) + 1)))
+            if wake in events:
+                received = os.read(wake, 4096)
+                if signal.SIGTERM in received or signal.SIGINT in received:
+                    break
+                if signal.SIGHUP in received:
+                    self.reload()
+            if self._control is not None and self._control.fileno() in events:
+                self._answer(self._control)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
+        self.stop()
+        return 0
+
+    def start(self) -> None:
+        """Bring everything up. What cannot be had (a state directory, a port) is said, and the rest goes on."""
+        config = self.config
+        log.set_level(config.agent.log_level)
+        for warning in config.warnings:
+            log.warning("configuration", warning)
+        self._take_state_dir()
+        if config.history.enabled:
+            self._start_history()
+        for instance in config.outputs.values():
+            self._add_output(instance)
+        for instance in config.collectors.values():
+            self._add_collector(instance)
+        self.runner.start()
+        if config.web.enabled:
+            self._start_web()
+        outputs = f", {len(self.senders)} outputs" if self.senders else ""
+        log.info(
+            "adamas", f"{adamas.__version__} runs {len(self.runner.tasks)} collectors{outputs} as {config.hostname or 'no host'}"
+        )
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """Stop collecting, flush, and let go of everything, within the time that the configuration gives."""
+        limit = self.config.agent.stop_timeout
+        deadline = time.monotonic() + limit
+        log.info("adamas", "stops")
+        stuck = self.runner.stop(time.monotonic() + min(0.5, limit / 2))
+        if stuck:
+            log.warning("adamas", f"still running and left behind: {', '.join(stuck)}")
+        for sender in self.senders.values():
+            sender.stop(deadline)
+        for sender in self.senders.values():
+            sender.join(deadline + 0.05)
+        if self._history is not None:
+            self._history.stop(max(deadline, time.monotonic() + 0.5))
+        if self._web is not None:
+            self._web.stop(time.monotonic() + 0.5)
+        self.worker.stop()
+        if self._control is not None:
+            self._control.close()
+            try:
+                os.unlink(self.control_path)
+            except OSError:
+                pass
+
+    def _take_state_dir(self) -> None:
+        directory = self.config.state_dir
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            self._lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("adamas", f"no state directory: {directory}: {error.strerror}; nothing is kept across restarts")
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InUse(f"another agent uses {directory}; give this one its own state_dir") from None
+        self._listen()
+
+    @property
+    def control_path(self) -> str:
+        """The unix socket on which `adamas status` asks."""
+        return os.path.join(self.config.state_dir, "control")
+
+    def _listen(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            if os.path.exists(self.control_path):
+                os.unlink(self.control_path)
+            before = os.umask(0o177)
+            try:
+                sock.bind(self.control_path)
+            finally:
+                os.umask(before)
+            sock.listen(8)
+        except OSError as error:
+            log.warning("adamas", f"`adamas status` will not work: {self.control_path}: {error}")
+            sock.close()
+            return
+        self._control = sock
+
+    def _answer(self, control: socket.socket) -> None:
+        """One status for whoever connected, on a thread of its own so that a client that does not read holds up nothing."""
+        try:
+            client, _ = control.accept()
+        except OSError:
+            return
+
+        def tell() -> None:
+            import json
+
+            with client:
+                client.settimeout(5)
+                try:
+                    client.sendall(json.dumps(self.status()).encode())
+                except OSError:
+                    pass
+
+        threading.Thread(target=tell, name="status", daemon=True).start()
+
+    # parts
+
+    def _naming(self, name: str) -> Naming:
+        prefix = self.config.prefix if name in ("path", "diamond") else ()
+        return Naming(name, prefix, self.config.agent.labels)
+
+    def _new_exposition(self) -> Exposition:
+        return Exposition(self._naming("prometheus"))
+
+    def _add_output(self, instance: Instance) -> None:
+        output: Output = instance.cls(dict(instance.values), instance.name)
+        output.spelling = self._naming(output.naming or type(output).default_naming)
+        sender = Sender(output)
+        self.senders[instance.name] = sender
+        self._digests["outputs", instance.name] = instance.digest
+        self._fan_out = [*self._fan_out, (sender, type(output).slotted)]
+        sender.start()
+
+    def _add_collector(self, instance: Instance) -> None:
+        collector: Collector = instance.cls(self.host, dict(instance.values), instance.name)
+        if collector.isolation == "process":
+            isolate(collector, self.worker, instance.origin, instance.values)
+        deadline = collector.deadline or collector.interval
+        self._digests["collectors", instance.name] = instance.digest
+        self.runner.add(Task(Intake(collector), collector.interval, deadline, self.config.hostname))
+
+    def _start_history(self) -> None:
+        from adamas.history import History
+
+        path = self.config.history.path or os.path.join(self.config.state_dir, "history.db")
+        try:
+            self._history = History(path, Naming("path"), self.config.history.retention)
+            self._history.start()
+        except Exception as error:
+            self._history = None
+            log.error("history", f"is off: {error}")
+
+    def _start_web(self) -> None:
+        from adamas.web import WebServer
+
+        web = self.config.web
+        try:
+            self._web = WebServer(web.listen, str(web.token), self)
+            self.address = self._web.start()
+            log.info("adamas", f"the page is at {self.address}")
+        except (OSError, ValueError) as error:
+            self._web = None
+            log.error("web", f"is off: {web.listen}: {error}")
+
+    # the flow
+
+    def _publish(self, batch: Batch, early: bool) -> None:
+        """A batch to everyone who wants it. A fault of one output costs the others nothing."""
+        for sender, slotted in self._fan_out:
+            if early and slotted:
+                continue
+            try:
+                sender.offer(batch)
+            except Exception as error:
+                log.error(sender.name, f"cannot take a batch: {error!r}")
+                sender.error = f"cannot take a batch: {error!r}"
+        if self._history is not None:
+            self._history.offer(batch)
+
+    def _passed(self) -> None:
+        for sender, _ in self._fan_out:
+            sender.ring()
+
+    # what the page and `status` see
+
+    def latest(self) -> list[Batch]:
+        """The last batch of every collector."""
+        batches = [task.intake.last for task in list(self.runner.tasks.values())]
+        return [b for b in batches if b is not None]
+
+    def prometheus(self) -> Exposition:
+        """What renders /metrics."""
+        return self._exposition
+
+    def history(self) -> History | None:
+        """The store, where it is on."""
+        return self._history
+
+    def status(self) -> dict[str, Any]:
+        """All that is known of this agent's work, as JSON has it."""
+        return {
+            "version": adamas.__version__,
+            "hostname": self.config.hostname,
+            "prefix": ".".join(p for p in self.config.prefix if p),
+            "pid": os.getpid(),
+            "started": self.started,
+            "now": time.time(),
+            "config": self.config.path,
+            "address": self.address,
+            "reload": dict(self._reload),
+            "collectors": [task.status() for task in list(self.runner.tasks.values())],
+            "outputs": [sender.status() for sender in list(self.senders.values())],
+            "history": self._history.status() if self._history is not None else None,
+            "memory": _resident(),
+            "cpu_seconds": time.process_time(),
+            "threads": threading.active_count(),
+        }
+
+    # reload
+
+    def reload(self) -> None:
+        """Read the file again and change what differs; a file with a mistake changes nothing."""
+        try:
+            config = load(self.config.path or None)
+        except ConfigError as error:
+            self._reload = {"ok": False, "time": time.time(), "message": str(error)}
+            log.error("reload", f"refused, nothing changed: {error}")
+            return
+        before = self.config
+        self.config = config
+        log.set_level(config.agent.log_level)
+        changed = self._reload_outputs(config) + self._reload_collectors(config)
+        if (before.hostname, before.agent.labels) != (config.hostname, config.agent.labels):
+            self._exposition = self._new_exposition()
+        if vars(before.history) != vars(config.history):
+            changed.append("history")
+            if self._history is not None:
+                self._history.stop(time.monotonic() + 1)
+                self._history = None
+            if config.history.enabled:
+                self._start_history()
+        if vars(before.web) != vars(config.web):
+            changed.append("web")
+            if self._web is not None:
+                self._web.stop(time.monotonic() + 1)
+                self._web, self.address = None, ""
+            if config.web.enabled:
+                self._start_web()
+        if config.state_dir != before.state_dir:
+            log.warning("reload", "a new state_dir is used after a restart")
+            config.state_dir = before.state_dir
+        what = ", ".join(changed) if changed else "nothing changed"
+        self._reload = {"ok": True, "time": time.time(), "message": what}
+        log.info("reload", what)
+
+    def _reload_outputs(self, config: Config) -> list[str]:
+        changed = []
+        for name in list(self.senders):
+            instance = config.outputs.get(name)
+            if instance is None or instance.digest != self._digests["outputs", name]:
+                sender = self.senders.pop(name)
+                self._fan_out = [(s, slotted) for s, slotted in self._fan_out if s is not sender]
+                deadline = time.monotonic() + config.agent.stop_timeout
+                sender.stop(deadline)
+                threading.Thread(target=sender.join, args=(deadline + 0.05,), daemon=True).start()
+                changed.append(f"output {name} {'changed' if instance else 'removed'}")
+        for name, instance in config.outputs.items():
+            if name not in self.senders:
+                self._add_output(instance)
+                if f"output {name} changed" not in changed:
+                    changed.append(f"output {name} added")
+        return changed
+
+    def _reload_collectors(self, config: Config) -> list[str]:
+        changed = []
+        for name in list(self.runner.tasks):
+            instance = config.collectors.get(name)
+            if instance is None or instance.digest != self._digests["collectors", name]:
+                collector = self.runner.remove(name).intake.collector
+                collector.close()
+                for sender, _ in self._fan_out:
+                    if sender.output.spelling is not None:
+                        sender.output.spelling.release(name)
+                changed.append(f"collector {name} {'changed' if instance else 'removed'}")
+        for name, instance in config.collectors.items():
+            if name not in self.runner.tasks:
+                self._add_collector(instance)
+                if f"collector {name} changed" not in changed:
+                    changed.append(f"collector {name} added")
+        return changed
+
+
+class InUse(Exception):
+    """Another agent has the state directory."""
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """Signals are read from the wake-up descriptor; a handler must only be there."""
+
+
+def _resident() -> int:
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def run(path: str | None) -> int:
+    """Run an agent with this file until it is told to stop; 1 where the file or the state directory cannot be used."""
+    try:
+        return Agent(load(path)).run()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except InUse as error:
+        print(error, file=sys.stderr)
+        return 1

@@ -1,0 +1,63 @@
+"""What a user types: `adamas run`, `once`, `check`, `list`, `describe`, `status`, `record`."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    import argparse
+
+    import adamas
+
+    top = argparse.ArgumentParser(prog="adamas", description="A metrics agent for Linux hosts.")
+    top.add_argument("--version", action="version", version=f"adamas {adamas.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, config: bool = True) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        if config:
+            one.add_argument("-c", "--config", metavar="FILE", help="the configuration (default: host collectors and the page)")
+        return one
+
+    command("run", "start the agent; Ctrl-C stops it, SIGHUP reads the configuration again")
+    once = command("once", "collect now and print the samples")
+    once.add_argument("names", nargs="*", metavar="NAME", help="collectors (default: all that the configuration runs)")
+    once.add_argument("--as", dest="spelling", default="json", choices=("path", "diamond", "prometheus", "otel", "json"))
+    once.add_argument("--root", default="/", metavar="DIR", help="another machine's tree: DIR/proc, DIR/sys, ...")
+    once.add_argument("--twice", type=float, default=0.0, metavar="SECONDS", help="two runs so many seconds apart, for rates")
+    check = command("check", "look for mistakes in a configuration; all of them are printed", config=False)
+    check.add_argument("file", nargs="?", metavar="FILE")
+    check.add_argument("-c", "--config", metavar="FILE", dest="config")
+    command("list", "show collectors and outputs, and which find their source here")
+    describe = command("describe", "show options, metrics and an example of a collector or an output")
+    describe.add_argument("name", metavar="NAME")
+    command("status", "show what a running agent does").add_argument("--json", action="store_true", help="all of it, as JSON")
+    record = command("record", "capture what a collector reads here as a test case")
+    record.add_argument("name", metavar="NAME")
+    record.add_argument("directory", metavar="DIR")
+    record.add_argument("--seconds", type=float, default=1.0, metavar="N", help="time between the two runs (default: 1)")
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    if arguments.command == "run":
+        from adamas.agent import run
+
+        return run(arguments.config)
+    from adamas.cli.commands import COMMANDS
+
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,120 @@
+"""Graphite's plain text protocol over TCP: `name value time` lines, to carbon or whatever speaks it.
+
+The protocol has no acknowledgement, and a socket that took the bytes says nothing about the peer having read them. So the
+connection is half-closed now and then: a peer that read everything answers with its own end of file, and only then are the
+samples delivered. What is unconfirmed when the connection breaks is sent again; storing a value twice changes nothing there.
+
+Source: https://graphite.readthedocs.io/en/latest/feeding-carbon.html; tcp(7) for TCP_INFO and TCP_USER_TIMEOUT.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Sequence
+
+from adamas import Batch, Output, Retry, option
+from adamas.host import split_address
+from adamas.lines import LineEncoder
+from adamas.pipeline import Filter
+
+TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
+ESTABLISHED, FIN_WAIT1, FIN_WAIT2 = 1, 4, 5
+SEND_BUFFER = 256 << 10
+
+
+class Graphite(Output):
+    """Sends every point as a line over TCP and has its arrival confirmed."""
+
+    name = "graphite"
+    diamond = "GraphiteHandler"
+    default_naming = "path"
+    confirms_later = True
+
+    address: str = option("127.0.0.1:2003", "Where carbon listens for lines: host:port")
+
+    def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
+        super().__init__(values, instance)
+        self._socket: socket.socket | None = None
+        self._encoder: LineEncoder | None = None
+
+    def check(self) -> list[str]:
+        """The address must name a host and a port."""
+        try:
+            split_address(self.address)
+        except ValueError as error:
+            return [f"address: expected {error}"]
+        return []
+
+    def _lines(self) -> LineEncoder:
+        if self._encoder is None:
+            assert self.spelling is not None
+            self._encoder = LineEncoder(self.spelling, Filter(self.allow, self.deny))
+        return self._encoder
+
+    def points(self, batch: Batch) -> int:
+        """The lines of the batch."""
+        return self._lines().points(batch)
+
+    def encode(self, batches: Sequence[Batch]) -> bytes:
+        """All lines of the batches."""
+        return self._lines().encode(batches)
+
+    def open(self) -> None:
+        """Connect, resolving the name anew; OSError where nobody listens."""
+        if self._socket is not None:
+            if self._peer_hung_up():
+                raise Retry("the peer closed the connection")
+            return
+        host, port = split_address(self.address)
+        sock = socket.create_connection((host, port), self.timeout)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(self.timeout * 1000))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for setting, seconds in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 2)):
+            sock.setsockopt(socket.IPPROTO_TCP, setting, seconds)
+        self._socket = sock
+
+    def _peer_hung_up(self) -> bool:
+        """Whether the peer's end of file is there already: then it may not read what we would send."""
+        assert self._socket is not None
+        try:
+            return not self._socket.recv(4096, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+    def send(self, payload: bytes) -> None:
+        """Hand the lines to the kernel; arrival is `confirm`'s business."""
+        assert self._socket is not None
+        self._socket.sendall(payload)
+
+    def confirm(self) -> None:
+        """Say that we are done and wait for the peer to say so too, then forget the connection."""
+        sock = self._socket
+        if sock is None:
+            raise Retry("the connection was lost")
+        if self._peer_hung_up():
+            raise Retry("the peer closed the connection")
+        sock.shutdown(socket.SHUT_WR)
+        # Only if our end of file went first does the peer's answer mean that it read all of it.
+        if self._tcp_state(sock) not in (FIN_WAIT1, FIN_WAIT2):
+            raise Retry("the peer closed the connection first")
+        while sock.recv(65536):
+            pass
+        sock.close()
+        self._socket = None
+
+    @staticmethod
+    def _tcp_state(sock: socket.socket) -> int:
+        try:
+            state: int = struct.unpack_from("B", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8))[0]
+        except OSError:
+            return 0
+        return state
+
+    def close(self) -> None:
+        """Drop the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
