@@ -13,6 +13,7 @@ import os
 import socket
 import time
 
+from adamas.answer import Answer
 from adamas.errors import NoData
 
 TYPE_CHECKING = False
@@ -29,23 +30,6 @@ KEPT = 128
 SMALL = 2048
 MOST_OUTPUT = 1 << 20
 MOST_ANSWER = 16 << 20
-
-
-class Answer:
-    """What a program or an HTTP server answered: `status` is the exit code or the HTTP status."""
-
-    __slots__ = ("body", "errors", "headers", "status")
-
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] | None = None, errors: bytes = b"") -> None:
-        self.status = status
-        self.body = body
-        self.headers = dict(headers or {})
-        self.errors = errors
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode("utf-8", "replace")
 
 
 class FileSystem:

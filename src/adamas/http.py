@@ -6,7 +6,7 @@ import http.client
 import socket
 from urllib.parse import urlsplit
 
-from adamas.host import Answer
+from adamas.answer import Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import time
 
+from adamas.answer import Answer
 from adamas.errors import NoData
-from adamas.host import Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 
+from adamas.answer import Answer
 from adamas.errors import NoData
-from adamas.host import Answer, FileSystem, Host, Stream
+from adamas.host import FileSystem, Host, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
