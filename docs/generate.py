@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamas.collector import Collector
+from adamas.config import TABLES
 from adamas.describe import LEGEND, TYPES, about, default, example, facts, help_of, kind, names, own_options, source
 from adamas.option import Option, options_of
 from adamas.output import Output
@@ -93,16 +94,23 @@ def _page(lines: Iterable[str]) -> str:
 
 
 def options_page() -> str:
-    """What every collector and every output takes."""
+    """The agent's own tables, and what every collector and every output takes."""
     out = [
         "# Options",
         "",
-        "What every collector and every output takes beside its own options. Times and sizes are numbers (seconds, bytes),",
-        'or text with a unit: `"500ms"`, `"10s"`, `"5m"`, `"2h"`, `"30d"`; `"64KiB"`, `"256MiB"`, `"1GiB"`. `${env:NAME}` and',
-        "`${file:PATH}` stand for the value of a variable and the content of a file, anywhere.",
+        "The agent's own tables, and what every collector and every output takes beside its own options. Times and sizes are",
+        'numbers (seconds, bytes), or text with a unit: `"500ms"`, `"10s"`, `"5m"`, `"2h"`, `"30d"`; `"64KiB"`, `"256MiB"`,',
+        '`"1GiB"`. `${env:NAME}` and `${file:PATH}` stand for the value of a variable and the content of a file, anywhere.',
     ]
+    for name, table in TABLES.items():
+        out += ["", f"## {name}", "", _prose(table.__doc__ or ""), "", *_option_table(options_of(table).values())]
     for title, base in (("Every collector", Collector), ("Every output", Output)):
         out += ["", f"## {title}", "", *_option_table(options_of(base).values())]
+    out += [
+        "",
+        "In a table under `[collectors]` or `[outputs]`, `type` is the collector or output (default: the table's name), and",
+    ]
+    out += ["`enabled = false` leaves it out."]
     return _page(out)
 
 

@@ -51,7 +51,7 @@ def test_the_example_is_valid(cls: describe.Kind) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.name)
 def test_the_terminal_shows_every_option_and_metric(cls: describe.Kind) -> None:
-    shown = describe.text(cls)
+    shown = describe.describe(cls)
     for name in [*cls.options, *(cls.declarations if issubclass(cls, Collector) else ())]:
         assert f"\n  {name} (" in shown
 

@@ -193,7 +193,7 @@ def facts(cls: Kind) -> list[tuple[str, str]]:
 # For the terminal
 
 
-def text(cls: Kind) -> str:
+def describe(cls: Kind) -> str:
     """All about it for a person at a terminal."""
     out = [f"{cls.name} ({kind(cls)})", "", *_wrap(about(cls))]
     if source(cls):
