@@ -56,6 +56,7 @@ WORDS = {
 
 HEADLESS_WITHOUT = {
     "asyncio": "an event loop: the page's business",
+    "argparse": "only commands besides `run`",
     "concurrent": "threads are started directly",
     "ctypes": "only a child of the worker needs it",
     "dataclasses": "imports inspect",
@@ -111,9 +112,9 @@ def layer(name: str) -> int:
 
 
 def plugin(name: str) -> tuple[str, str] | None:
-    """(collectors or outputs, the plugin) that a module belongs to."""
+    """(collectors or outputs, the plugin) that a module belongs to; what several share begins with an underscore."""
     parts = name.split(".")
-    return (parts[1], parts[2]) if len(parts) > 2 and parts[1] in ("collectors", "outputs") else None
+    return (parts[1], parts[2]) if len(parts) > 2 and parts[1] in ("collectors", "outputs") and parts[2][0] != "_" else None
 
 
 PLUGINS = {found for name in MODULES if (found := plugin(name))}
