@@ -110,7 +110,8 @@ def _open_name(cls: type[Collector], declaration: Declaration, naming: str) -> s
     fields = declaration.template.fields
     tokens = {field: f"qz{number}zq" for number, field in enumerate((*fields, "unit"))}
     opened = _Opened(declaration, tokens["unit"])
-    series = Series(Source(cls.name, cls.name, cls.path or cls.name, bool(cls.diamond)), opened, tuple(tokens[f] for f in fields))
+    source = Source(cls.name, cls.name, cls.path or cls.name, bool(cls.diamond), diamond_path=cls.diamond_path)
+    series = Series(source, opened, tuple(tokens[f] for f in fields))
     dotted = naming in ("path", "diamond")
     points = Naming(naming, PREFIX if dotted else ()).spell(series)
     if not points:
