@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-import traceback
 
 from adamas import log
 from adamas.errors import NoData
@@ -70,6 +69,7 @@ class Task:
         self.last_run = 0.0
         self.last_duration = 0.0
         self.last_stamp = 0.0
+        self.late = 0.0
         self.busy = 0.0
 
     def status(self) -> dict[str, Any]:
@@ -89,6 +89,7 @@ class Task:
             "missed": self.missed,
             "last_run": self.last_run,
             "last_duration": self.last_duration,
+            "late": self.late,
             "busy": self.busy,
             "next_run": self.due,
             "error": self.error,
@@ -241,6 +242,7 @@ class Runner:
         if early:
             task.early -= 1
         task.due = stamp + task.interval
+        task.late = 0.0 if early else max(0.0, now - stamp)
         if second:
             stamp = now
         elif stamp > task.last_stamp + 1.5 * task.interval and task.runs and task.in_a_row == 0:
@@ -319,6 +321,8 @@ class Runner:
             log.warning(task.name, f"failed: {words}")
         task.state = "failed" if task.in_a_row < 2 else "backoff"
         task.error = words[:500]
+        import traceback  # only when something failed
+
         task.stack = "".join(traceback.format_exception(error)[-8:])[-4000:]
         task.early = 0
         pause = backoff(task.in_a_row, task.interval)
@@ -414,6 +418,8 @@ class Runner:
         task.overrun = True
         task.overruns += 1
         task.state = "overrun"
+        import traceback
+
         frame = sys._current_frames().get(task.thread)
         task.stack = "".join(traceback.format_stack(frame)[-12:])[-4000:] if frame is not None else ""
         task.error = f"a run took longer than {task.deadline:g} s"

@@ -10,7 +10,6 @@ When the agent goes, the host's control socket closes: it kills its children and
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -45,6 +44,8 @@ class ChildGone(Exception):
 
 def send_frame(sock: socket.socket, message: Any) -> None:
     """One frame out."""
+    import json  # here and below: an agent without children does not need it
+
     data = json.dumps(message, separators=(",", ":"), default=str).encode()
     sock.sendall(struct.pack(">I", len(data)) + data)
 
@@ -58,6 +59,8 @@ class FrameReader:
 
     def read(self, deadline: float | None) -> Any:
         """The next frame; TimeoutError at the deadline (monotonic), ChildGone at the end of file."""
+        import json
+
         header = self._exactly(4, deadline)
         (length,) = struct.unpack(">I", header)
         if length > MOST_FRAME:
@@ -180,6 +183,8 @@ class Worker:
 
     def command(self, message: Any, fds: Sequence[int] = ()) -> None:
         """Tell the host; it is started again if it is gone."""
+        import json
+
         data = json.dumps(message).encode()
         frame = struct.pack(">I", len(data)) + data
         with self._lock:
@@ -357,6 +362,7 @@ def main() -> None:
 
 def _host(control: socket.socket) -> None:
     import gc
+    import json
     import signal
 
     wake, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

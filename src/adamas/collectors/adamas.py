@@ -30,6 +30,12 @@ class Self(Collector):
     duration = Gauge(
         "collector.{name}.duration", "How long the last run took", unit="s", prometheus="adamas_collector_duration_seconds"
     )
+    late = Gauge(
+        "collector.{name}.late",
+        "How long after its window the last run began",
+        unit="s",
+        prometheus="adamas_collector_late_seconds",
+    )
     series = Gauge("collector.{name}.series", "Series of a collector", prometheus="adamas_collector_series")
     samples = Counter("collector.{name}.samples", "Samples of a collector", prometheus="adamas_collector_samples_total")
     removed = Counter(
@@ -60,6 +66,7 @@ class Self(Collector):
             yield self.overruns(c["overruns"], name)
             yield self.missed(c["missed"], name)
             yield self.duration(c["last_duration"], name)
+            yield self.late(c["late"], name)
             yield self.series(c["series"], name)
             yield self.samples(c["samples"], name)
             for reason, count in c["removed"].items():

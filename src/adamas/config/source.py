@@ -6,7 +6,6 @@ further syntax errors from reading again with the faulty line blanked.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import tomllib
@@ -82,6 +81,10 @@ def _read_into(tables: Tables, path: str, mistakes: list[Mistake], includers: di
     if not isinstance(includes, list) or not all(isinstance(i, str) for i in includes):
         mistakes.append(Mistake(path, line, 'include: expected a list of files such as ["conf.d/*.toml"]'))
         return
+    if not includes:
+        return
+    import glob
+
     for pattern in includes:
         found = sorted(glob.glob(os.path.join(os.path.dirname(path), pattern)))
         if not found and not glob.has_magic(pattern):

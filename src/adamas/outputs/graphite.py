@@ -4,13 +4,16 @@ The protocol has no acknowledgement, and a socket that took the bytes says nothi
 connection is half-closed now and then: a peer that read everything answers with its own end of file, and only then are the
 samples delivered. What is unconfirmed when the connection breaks is sent again; storing a value twice changes nothing there.
 
-Source: https://graphite.readthedocs.io/en/latest/feeding-carbon.html; tcp(7) for TCP_INFO and TCP_USER_TIMEOUT.
+Source: https://graphite.readthedocs.io/en/latest/feeding-carbon.html; tcp(7) for SIOCOUTQ and TCP_USER_TIMEOUT.
 """
 
 from __future__ import annotations
 
+import fcntl
+import select
 import socket
 import struct
+import time
 from collections.abc import Sequence
 
 from adamas import Batch, Output, Retry, option
@@ -19,7 +22,7 @@ from adamas.lines import LineEncoder
 from adamas.pipeline import Filter
 
 TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
-ESTABLISHED, FIN_WAIT1, FIN_WAIT2 = 1, 4, 5
+SIOCOUTQ = 0x5411
 SEND_BUFFER = 256 << 10
 
 
@@ -79,10 +82,8 @@ class Graphite(Output):
     def _peer_hung_up(self) -> bool:
         """Whether the peer's end of file is there already: then it may not read what we would send."""
         assert self._socket is not None
-        try:
-            return not self._socket.recv(4096, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return bool(readable) and not self._socket.recv(4096)
 
     def send(self, payload: bytes) -> None:
         """Hand the lines to the kernel; arrival is `confirm`'s business."""
@@ -90,28 +91,31 @@ class Graphite(Output):
         self._socket.sendall(payload)
 
     def confirm(self) -> None:
-        """Say that we are done and wait for the peer to say so too, then forget the connection."""
+        """Say that we are done and wait for the peer to say so too, then forget the connection.
+
+        A peer that dies with bytes unread resets the connection. One that closed before our last bytes came answers them
+        with a reset as well, but its end of file may be read first: so its kernel must also have acknowledged everything.
+        """
         sock = self._socket
         if sock is None:
             raise Retry("the connection was lost")
-        if self._peer_hung_up():
-            raise Retry("the peer closed the connection")
         sock.shutdown(socket.SHUT_WR)
-        # Only if our end of file went first does the peer's answer mean that it read all of it.
-        if self._tcp_state(sock) not in (FIN_WAIT1, FIN_WAIT2):
-            raise Retry("the peer closed the connection first")
         while sock.recv(65536):
             pass
+        for _ in range(100):
+            if not self._unacknowledged(sock):
+                break
+            time.sleep(0.005)
+        else:
+            raise Retry("the peer closed the connection before it had everything")
         sock.close()
         self._socket = None
 
     @staticmethod
-    def _tcp_state(sock: socket.socket) -> int:
-        try:
-            state: int = struct.unpack_from("B", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8))[0]
-        except OSError:
-            return 0
-        return state
+    def _unacknowledged(sock: socket.socket) -> int:
+        """Bytes that the peer's kernel did not acknowledge, our end of file among them."""
+        count: int = struct.unpack("i", fcntl.ioctl(sock, SIOCOUTQ, b"\0\0\0\0"))[0]
+        return count
 
     def close(self) -> None:
         """Drop the connection."""
