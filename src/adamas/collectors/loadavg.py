@@ -12,7 +12,7 @@ class LoadAverage(Collector):
     diamond = "LoadAverageCollector"
     needs = ("/proc/loadavg",)
 
-    simple: bool = option(False, "Only the 1-minute average, as Diamond's `load`, beside what other spellings need")
+    simple: bool = option(False, "Only the 1-minute average, as `load`")
 
     load = Gauge(
         "{minutes:02}",
@@ -30,7 +30,14 @@ class LoadAverage(Collector):
         prometheus=None,
         otel=None,
     )
-    simple_load = Gauge("load", "The 1-minute average", precision=2, diamond=Raw(), path=None, prometheus=None, otel=None)
+    simple_load = Gauge(
+        "load",
+        "Tasks running or waiting, averaged over a minute",
+        precision=2,
+        diamond=Raw(),
+        prometheus="node_load1",
+        otel="system.cpu.load_average.1m",
+    )
     running = Gauge("processes_running", "Tasks that run now", diamond=Raw(), prometheus=None)
     total = Gauge("processes_total", "Tasks that exist now", diamond=Raw(), prometheus=None)
 
