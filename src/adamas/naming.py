@@ -165,13 +165,16 @@ class Naming:
         return (Point(name, tuple(pairs.items()), conversion, scale, precision, kind, declaration.unit, declaration.help),)
 
     def local(self, series: Series) -> list[str]:
-        """The names of a series as a filter sees them: without prefix, host and collector."""
+        """The names of a series as a filter sees them: in the dotted spellings, without prefix, host and collector."""
         declaration = series.declaration
-        names = [declaration.template.fill(series.label_pairs(), clean_node)]
-        how = declaration.spelled.get("diamond")
-        if how is not None and how.name is not None:
+        names = []
+        for naming, clean in (("path", clean_node), ("diamond", clean_diamond)):
+            how = declaration.spelled.get(naming)
+            if how is None and naming == "diamond":
+                continue  # as `path`, or not at all
+            template = how.name if how is not None and how.name is not None else declaration.template
             labels = self._labels(series, how)
-            names += [how.name.fill({**labels, "unit": unit}, clean_diamond) for unit in self._units(series, how)]
+            names += [template.fill({**labels, "unit": unit}, clean) for unit in self._units(series, how)]
         return names
 
     def _labels(self, series: Series, how: Spelled | None) -> dict[str, str]:
