@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from adamas import Collector, Counter, Gauge, Otel, Raw, describe, option
+from adamas.config import load
 from adamas.errors import DeclarationError
 from adamas.option import options_of
 from adamas.output import Output
@@ -73,6 +75,39 @@ def test_no_link_is_dead(page: Path) -> None:
         if not aim.exists() or (anchor and anchor not in _anchors(aim.read_text())):
             dead.append(target)
     assert dead == []
+
+
+def blocks(language: str) -> list[str]:
+    """The code in the README in this language."""
+    return [code for found, code in FENCE.findall((ROOT / "README.md").read_text()) if found == language]
+
+
+def test_what_the_readme_shows_works(tmp_path: Path) -> None:
+    first, second = blocks("toml")
+    (code,) = blocks("python")
+    assert code.count("\n") <= 22
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/dropbox.py").write_text(code)
+    for folder, files in (("incoming", "ab"), ("failed", "c")):
+        (tmp_path / "srv" / folder).mkdir(parents=True)
+        for name in files:
+            (tmp_path / "srv" / folder / name).touch()
+    file = tmp_path / "adamas.toml"
+    file.write_text(first)
+    config = load(str(file))
+    assert config.collectors["diskspace"].values["interval"] == 60 and list(config.outputs) == ["carbon"]
+    file.write_text(second.replace("/srv/dropbox", str(tmp_path / "srv")))
+    assert not load(str(file)).warnings
+    shown = {}
+    for spelling in ("path", "prometheus"):
+        argv = [sys.executable, "-m", "adamas", "once", "dropbox", "-c", str(file), "--as", spelling]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+        shown[spelling] = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert [re.sub(r"^servers\.[^.]+\.", "", line).rsplit(" ", 1)[0] for line in shown["path"]] == [
+        "dropbox.incoming.files 2",
+        "dropbox.failed.files 1",
+    ]
+    assert shown["prometheus"] == ['dropbox_waiting{queue="incoming"} 2', 'dropbox_waiting{queue="failed"} 1']
 
 
 class Meter(Collector):

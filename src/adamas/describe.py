@@ -40,7 +40,7 @@ TYPES = {
 }
 LEGEND = (
     "`{label}` in a dotted name, and `<label>` in another, stand for the value of that label; `{a,b}` after a name are the "
-    "labels that go beside it. Counters are totals that only grow, in base units, unless it says otherwise."
+    "labels that go beside it. The value is as collected, a counter's its total, unless words after the name say otherwise."
 )
 
 
