@@ -36,9 +36,7 @@ GIVEN = os.environ.get("ADAMAS_CONFORMANCE", "")
 if not GIVEN:
     pytest.skip("conformance corpus not given", allow_module_level=True)
 
-OPTIONS_LEFT_OUT: dict[tuple[str, str], str] = {
-    ("cpu", "xenfix"): "halves the idle time of Xen guests of 2010, whose kernels counted it twice (Red Hat bug 624756)",
-}
+OPTIONS_LEFT_OUT: dict[tuple[str, str], str] = {}
 """(collector, Diamond's option) that the collector does not have, and why."""
 
 DIFFERENCES: dict[str, dict[str, tuple[str, ...]]] = {

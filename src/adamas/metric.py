@@ -138,7 +138,7 @@ class Declaration:
         *,
         unit: str = "",
         precision: int | None = None,
-        wrap: int = 0,
+        wrap: float = 0,
         bound: str = "",
         path: How = ...,
         diamond: How = ...,
