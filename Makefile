@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 VENDOR := src/adamas/web/static/vendor
+MISSING := not every package could be installed: tests that need one are skipped, or fail, by name
 
 # Debian's own interpreter where it can make an environment, else the first on the path.
 PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -22,7 +23,7 @@ run: $(VENV)/.package ## Install what it needs into .venv and start the agent; i
 	@exec $(BIN)/adamas run $(ARGS)
 
 test: $(VENV)/.package $(VENV)/.test lint ## Lint, then every test but the long ones (ARGS="tests/test_cases.py -k loadavg")
-	@sh tests/packages.sh || echo "tests/packages.sh failed: tests that need what is missing are skipped or fail by name"
+	@sh tests/packages.sh tests/packages.txt || echo "$(MISSING)"
 	$(BIN)/pytest -m "not soak" $(ARGS)
 
 lint: $(VENV)/.test ## Style, format and types
@@ -34,7 +35,7 @@ bench: $(VENV)/.package ## Measure the agent beside the peers that are installed
 	$(BIN)/python bench/compare.py --adamas $(BIN)/adamas $(ARGS)
 
 soak: $(VENV)/.package $(VENV)/.test ## The tests that take minutes: faults, long outages
-	@sh tests/packages.sh || echo "tests/packages.sh failed: tests that need what is missing are skipped or fail by name"
+	@sh tests/packages.sh tests/packages.txt tests/soak/packages.txt || echo "$(MISSING)"
 	$(BIN)/pytest -m soak $(ARGS)
 
 docs: $(VENV)/.package ## Write docs/ anew from what the code declares

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages that tests use (tests/packages.txt), in one call, without starting their services.
+# packages.sh LIST...: installs the Debian packages of these lists, in one call, without starting their services.
 # Without root, or on another system, it says what is missing; the tests that need it are skipped by name.
 set -eu
 
-packages=$(grep -v '^#' "$(dirname "$0")/packages.txt")
+packages=$(grep -hv '^#' "$@")
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     echo "tests/packages.sh: not a Debian system; tests use, if you have them:" $packages
