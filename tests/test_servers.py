@@ -116,3 +116,20 @@ def test_a_folder_of_its_own(start: Callable[..., servers.Server]) -> None:
     servers.wait_until(lambda: first.output() and second.output())
     assert first.output() != second.output()
     assert os.path.isdir(first.output().strip())
+
+
+def test_without_root_missing_packages_are_named_not_installed() -> None:
+    servers.require("dpkg-query", "setpriv")
+    script = (Path(__file__).parent / "packages.sh").read_text()
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"] if os.getuid() == 0 else []
+    done = subprocess.run(
+        [*nobody, "sh", "-c", script, "packages.sh", "-"],
+        input="# A list.\nlibc6\nno-such-package\n",
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "skipped: no-such-package\n" in done.stdout and "libc6" not in done.stdout
