@@ -160,10 +160,12 @@ class Memory(Collector):
         except ValueError:
             raise ValueError(f"{MEMINFO} is not lines of a field and a number") from None
         total, free, available, buffers, cached, shared, swap, swap_free, reclaimable, unreclaimable = known
-        if total and free is not None and buffers is not None and cached is not None:
-            used = total - (free + buffers + cached if available is None else available)
-            yield self.utilization(used / total, "used")
-            yield self.usage.row((used, free, buffers, cached), ("used", "free", "buffers", "cached"))
+        if total:
+            spare = (free or 0) + (buffers or 0) + (cached or 0) if available is None else available
+            yield self.utilization((total - spare) / total, "used")
+            states = {"used": total - spare, "free": free, "buffers": buffers, "cached": cached}
+            there = {state: size for state, size in states.items() if size is not None}
+            yield self.usage.row(list(there.values()), list(there))
             yield self.limit(total)
         if available is not None:
             yield self.available(available)
