@@ -16,7 +16,7 @@ from adamas.host import FileSystem, Host, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
 _KNOWN = (NoData, FileNotFoundError, PermissionError, TimeoutError, ConnectionError, ConnectionRefusedError, OSError, ValueError)
@@ -141,6 +141,10 @@ class _RecordedStream(Stream):
     def __init__(self, real: Stream, heard: list[str]) -> None:
         self._real = real
         self._heard = heard
+        self.deadline = real.deadline
+
+    def fileno(self) -> int:
+        return self._real.fileno()
 
     def close(self) -> None:
         self._real.close()
@@ -278,6 +282,10 @@ class Replay(Host):
         if not known:
             raise NoData(f"{path} does not exist here")
         return _ReplayedStream(heard)
+
+    def ready(self, streams: Iterable[Stream]) -> Iterator[Stream]:
+        """All of them, in order."""
+        return iter(streams)
 
     def connect(self, address: str, timeout: float = 5.0) -> Stream:
         """The recorded conversation; ConnectionRefusedError where there was none."""
