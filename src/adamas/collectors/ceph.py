@@ -5,9 +5,12 @@ big-endian) and so many bytes. An answer is JSON; an error is text in the same f
 schema` says what each counter is: type bits (src/common/perf_counters.h: 1 a time in seconds, 4 a long-running average,
 8 a counter), units and a description. A daemon that starts answers with the sections that it has so far.
 
+In dotted names a counter is `<daemon>.<section>.<counter>`, a long-running average two counters, `_sum` and `_count`: the rate of
+one by the rate of the other is its mean over the interval. Diamond's names are the flattened dump's, values rounded as it did.
+
 Prometheus names are those of Ceph's own exporter, ceph-exporter, and of the mgr's prometheus module: `ceph_<section>_<counter>`
-with the label `ceph_daemon`, a long-running average as `_sum` and `_count`, `::`, `.`, `-`, `/` and space as `_`, `+` as
-`_plus` (src/exporter/util.cc, `promethize`), and `ceph_daemon_socket_up` (doc/monitoring/index.rst).
+with the label `ceph_daemon`, `::`, `.`, `-`, `/` and space as `_`, `+` as `_plus` (src/exporter/util.cc, `promethize`), and
+`ceph_daemon_socket_up` (doc/monitoring/index.rst).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from adamas import Collector, Duration, Gauge, NoData, Raw, log, option
-from adamas.metric import COUNTER, GAUGE, SURPLUS
+from adamas.metric import COUNTER, GAUGE
 from adamas.naming import clean_diamond, clean_node, metric_name
 
 TYPE_CHECKING = False
@@ -117,7 +120,7 @@ class Ceph(Collector):
             daemon.troubled = daemon.trouble
 
     def sweep(self, keep: Iterable[Any]) -> None:
-        """As any collector's; a daemon's row goes with the first of its series that goes."""
+        """As any collector's; a daemon's row goes with the first of its series that goes or found no room."""
         kept = set(keep)
         super().sweep(kept)
         for daemon in self._daemons.values():
@@ -144,41 +147,51 @@ class Ceph(Collector):
         return list(self._daemons.values())
 
     def _ask(self, daemons: Sequence[Daemon], command: str) -> Iterator[tuple[Daemon, dict[str, Any]]]:
-        """What each answers, leaving out those that do not; why is in their `trouble`.
+        """What each answers, leaving out those that do not; why is in their `trouble`."""
+        answers = self._hear(daemons, command)
+        for daemon in daemons:
+            answer = answers.pop(daemon, None)
+            if answer is None:
+                continue
+            try:
+                found = json.loads(answer)
+            except ValueError:
+                daemon.trouble = f"{command}: it answered {answer[:200].decode('utf-8', 'replace').strip()!r}"
+                continue
+            if found.__class__ is dict:
+                yield daemon, found
+            else:
+                daemon.trouble = f"{command}: {OTHER_FORM}"
 
-        All are asked before the first answer is read: they work side by side, and the time limits of those that hang pass
-        together.
-        """
-        talks: list[tuple[Daemon, Stream | None]] = []
+    def _hear(self, daemons: Sequence[Daemon], command: str) -> dict[Daemon, bytes]:
+        """The answers. All are asked before one is heard: so they work side by side, and wait together for those that hang."""
+        answers: dict[Daemon, bytes] = {}
+        talks: dict[Stream, Daemon] = {}
+        refused = []
         try:
             for daemon in daemons:
                 try:
                     stream = self.host.unix(daemon.path, self.timeout)
-                    talks.append((daemon, stream))
+                    talks[stream] = daemon
                     stream.send(b'{"prefix": "%s"}\0' % command.encode())
                 except PermissionError:
-                    talks.append((daemon, None))
+                    refused.append(daemon)
                 except (NoData, OSError) as error:
                     daemon.trouble = f"{command}: {error}"
-            for daemon, talk in talks:
-                if daemon.trouble:
-                    continue
+            for stream in self.host.ready(talks):
                 try:
-                    answer = self._run(daemon, command) if talk is None else talk.exactly(int.from_bytes(talk.exactly(4), "big"))
-                    found = json.loads(answer)
+                    answers[talks[stream]] = stream.exactly(int.from_bytes(stream.exactly(4), "big"))
                 except OSError as error:
-                    daemon.trouble = f"{command}: {error}"
-                except ValueError:
-                    daemon.trouble = f"{command}: it answered {answer[:200].decode('utf-8', 'replace').strip()!r}"
-                else:
-                    if found.__class__ is dict:
-                        yield daemon, found
-                    else:
-                        daemon.trouble = f"{command}: {OTHER_FORM}"
+                    talks[stream].trouble = f"{command}: {error}"
         finally:
-            for _, talk in talks:
-                if talk is not None:
-                    talk.close()
+            for stream in talks:
+                stream.close()
+        for daemon in refused:
+            try:
+                answers[daemon] = self._run(daemon, command)
+            except OSError as error:
+                daemon.trouble = f"{command}: {error}"
+        return answers
 
     def _run(self, daemon: Daemon, command: str) -> bytes:
         """The same by the program, which may have rights that the agent lacks."""
@@ -210,7 +223,7 @@ class Ceph(Collector):
                     series.append(self._counter(daemon, section, counter, part, about))
                     numbers.append(number)
         row = tuple(series)
-        if whole and SURPLUS not in row:
+        if whole:
             daemon.names = [sys.intern(name) for name in names]  # the daemons of a host share most of them
             daemon.series = row
         return row, numbers
@@ -257,9 +270,8 @@ class Ceph(Collector):
                 series += self._bounds(daemon, section, counter, axis, schema[section][counter]["description"])
             if len(series) != len(counts):
                 raise TypeError
-            if SURPLUS not in series:
-                daemon.bucket_names, daemon.bucket_series = names, tuple(series)
-            yield tuple(series), counts
+            daemon.bucket_names, daemon.bucket_series = names, tuple(series)
+            yield daemon.bucket_series, counts
 
     def _bounds(self, daemon: Daemon, section: str, counter: str, axis: dict[str, Any], about: str) -> list[Series]:
         along = axis["name"].partition("(")[0].strip().lower()
