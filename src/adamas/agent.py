@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from adamas.output import Output
     from adamas.web import WebServer
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+SETTLED = 3.0
+"""Seconds after which what is there will stay: the garbage collector looks at it no more."""
 
 
 class Agent:
@@ -52,7 +54,7 @@ class Agent:
         self.worker = Worker()
         self.host.ask_child = self.worker.ask
         self.host.agent = self.status
-        self.runner = Runner(self._publish, self._passed)
+        self.runner = Runner(self._publish, self._passed, lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds))
         self.senders: dict[str, Sender] = {}
         self._fan_out: list[tuple[Sender, bool]] = []
         self._digests: dict[tuple[str, str], str] = {}
@@ -77,8 +79,15 @@ class Agent:
         poll.register(wake, select.POLLIN)
         if self._control is not None:
             poll.register(self._control, select.POLLIN)
+        settled = False
         while True:
             wait = self.runner.watch()
+            if not settled:
+                wait = min(wait, max(0.0, self.started + SETTLED - time.time(), 0.01))
+                if time.time() >= self.started + SETTLED:
+                    settled = True
+                    gc.collect()
+                    gc.freeze()
             events = dict(poll.poll(max(1, int(wait * 1000) + 1)))
             if wake in events:
                 received = os.read(wake, 4096)

@@ -8,7 +8,7 @@ that a run like the last one carries nothing but values.
 
 from __future__ import annotations
 
-import string
+from _string import formatter_parser  # str.format's own; the module string would only wrap it
 from operator import itemgetter
 
 from adamas.errors import DeclarationError
@@ -28,8 +28,6 @@ else:
 RAW, RATE, DELTA = "raw", "rate", "delta"
 GAUGE, COUNTER, UNTYPED = "gauge", "counter", "untyped"
 
-_FORMATTER = string.Formatter()
-
 
 class Template:
     """A name with label fields, such as `cpu{cpu}.{mode}` or `{minutes:02}`.
@@ -43,7 +41,7 @@ class Template:
         self.text = text
         self.parts: list[tuple[str, str | None, str]] = []
         try:
-            for literal, field, spec, conversion in _FORMATTER.parse(text):
+            for literal, field, spec, conversion in formatter_parser(text):
                 if field is not None and (not field.isidentifier() or conversion):
                     raise DeclarationError(f"template {text!r}: {field!r} is not a label name")
                 self.parts.append((literal, field, spec or ""))

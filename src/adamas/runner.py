@@ -139,11 +139,13 @@ class Lane:
                     return
                 self._sleep(now)
                 continue
+            if not self.solo:
+                runner.alarm(PATIENCE + SLACK)
             for task in due:
                 if task.running or task.removed:
                     continue
-                self.current = task
                 self.since = time.monotonic()
+                self.current = task
                 runner.execute(task)
                 if self.epoch != epoch:
                     runner.returned(task, self)
@@ -151,6 +153,8 @@ class Lane:
                 self.current = None
                 if runner.stopping:
                     return
+            if not self.solo:
+                runner.alarm(0)
             runner.passed()
 
     def _due(self, now: float) -> list[Task]:
@@ -180,10 +184,13 @@ class Runner:
         self,
         publish: Callable[[Batch, bool], None],
         passed: Callable[[], None],
+        alarm: Callable[[float], object] = lambda seconds: None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.publish = publish
         self.passed = passed
+        self.alarm = alarm
+        """Wakes the watch in so many seconds (0: no more): so a pass that is over in time costs it nothing."""
         self.wall = wall
         self.stopping = False
         self.tasks: dict[str, Task] = {}
@@ -355,10 +362,9 @@ class Runner:
             if task is None:
                 if lane.solo and lane.tasks and lane.tasks[0].good_runs >= GOOD_RUNS and self._home(lane):
                     continue
-                patience = PATIENCE
-                if lane.solo and lane.tasks and lane.tasks[0].resident:
-                    patience = lane.tasks[0].deadline
-                again = min(again, max(lane.wakes - now, 0.0) + patience + SLACK)
+                if lane.solo and lane.tasks:  # the shared lane rings `alarm` itself
+                    patience = lane.tasks[0].deadline if lane.tasks[0].resident else PATIENCE
+                    again = min(again, max(lane.wakes - now, 0.0) + patience + SLACK)
                 continue
             taken = now - lane.since
             if not lane.solo:

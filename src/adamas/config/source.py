@@ -11,6 +11,7 @@ import re
 import tomllib
 
 from adamas.errors import ConfigError, Mistake
+from adamas.host import read_file
 from adamas.option import Secret
 
 TYPE_CHECKING = False
@@ -55,8 +56,7 @@ def read(path: str) -> Tables:
 
 def _read_into(tables: Tables, path: str, mistakes: list[Mistake], includers: dict[str, None]) -> None:
     try:
-        with open(path, "rb") as file:
-            raw = file.read(MOST_SIZE + 1)
+        raw = read_file(path, MOST_SIZE + 1)
     except OSError as error:
         raise ConfigError([Mistake(path, 0, f"cannot be read: {error.strerror}"), *mistakes]) from None
     tables.files.append(path)
@@ -185,8 +185,7 @@ def _fill(value: Any, path: str, lines: dict[tuple[str, ...], int], at: tuple[st
             mistakes.append(Mistake(path, line, f"{at[-1]}: the environment has no {name}"))
             return ""
         try:
-            with open(os.path.join(os.path.dirname(path), name)) as file:
-                return file.read(65536).strip()
+            return read_file(os.path.join(os.path.dirname(path), name), 65536).decode().strip()
         except OSError as error:
             mistakes.append(Mistake(path, line, f"{at[-1]}: {name} cannot be read: {error.strerror}"))
         return ""

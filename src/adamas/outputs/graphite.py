@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from adamas import Batch, Output, Retry, option
-from adamas.host import split_address
+from adamas.host import dial, split_address
 from adamas.lines import LineEncoder
 from adamas.pipeline import Filter
 
@@ -70,7 +70,7 @@ class Graphite(Output):
                 raise Retry("the peer closed the connection")
             return
         host, port = split_address(self.address)
-        sock = socket.create_connection((host, port), self.timeout)
+        sock = dial(host, port, self.timeout)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(self.timeout * 1000))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
