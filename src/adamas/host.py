@@ -349,8 +349,8 @@ def split_address(address: str, port: int | None = None) -> tuple[str, int]:
     host, colon, text = address.rpartition(":")
     if not colon or "]" in text:
         if port is None:
-            raise ValueError(f'an address such as "127.0.0.1:2003", not "{address}"')
+            raise ValueError(f'an address such as "127.0.0.1:2003", not {address!r}')
         host, text = address, str(port)
     if not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise ValueError(f'a port from 0 to 65535, not "{text}"')
+        raise ValueError(f"a port from 0 to 65535, not {address!r}")
     return host.strip("[]"), int(text)

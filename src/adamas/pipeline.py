@@ -102,12 +102,14 @@ class Intake:
             kept = shape.select(kept)
             self._count_removed(shape, series)
         if not shape.series:
+            if self.collector.catalog.full:
+                self._sweep(())
             return None
         self.samples += len(kept)
         deltas, elapsed, missing = self.rates.update(shape, kept, moment) if shape.counters else ((), 1.0, 0)
         batch = self.last = Batch(time, shape, kept, deltas, elapsed, missing)
         if self.collector.catalog.full:
-            self._sweep()
+            self._sweep(shape.series)
         return batch
 
     def _find(self, series: tuple[Series, ...]) -> Shape:
@@ -149,10 +151,9 @@ class Intake:
             self._count("invalid", len(values) - len(good))
         return [s for s, _ in good], [v for _, v in good]
 
-    def _sweep(self) -> None:
-        """The catalog is full: forget the series that this run did not have, so that new ones find room."""
-        assert self.last is not None
-        self.collector.sweep(self.last.shape.series)
+    def _sweep(self, keep: Sequence[Series]) -> None:
+        """The catalog is full: forget the series that this run did not have, so that new ones find room in the next."""
+        self.collector.sweep(keep)
         self._shapes.clear()
         self._raw, self._shape = [], None
 

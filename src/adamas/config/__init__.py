@@ -230,7 +230,7 @@ def _check_tables(config: Config, tables: Tables, mistakes: list[Mistake]) -> No
     else:
         if config.web.enabled and not is_loopback(host) and not config.web.token:
             where = tables.where("web", "listen")
-            mistakes.append(Mistake(*where, f'web: token: needed, because "{config.web.listen}" is not loopback'))
+            mistakes.append(Mistake(*where, f"web: token: needed, because {config.web.listen!r} is not loopback"))
     state = config.agent.state_dir
     if not state:
         state = os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "adamas")

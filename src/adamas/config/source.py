@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SYNTAX_ERRORS = 20
 MOST_SIZE = 4 << 20
+BROKEN = "__broken__"
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
@@ -69,6 +70,7 @@ def _read_into(tables: Tables, path: str, mistakes: list[Mistake], includers: di
         mistakes.append(Mistake(path, raw[: error.start].count(b"\n") + 1, "is not UTF-8 text"))
         return
     data = _parse(path, text, mistakes)
+    data.pop(BROKEN, None)
     lines = _lines(text)
     for key, line in lines.items():
         tables.lines.setdefault(key, (path, line))
@@ -111,7 +113,9 @@ def _parse(path: str, text: str, mistakes: list[Mistake]) -> dict[str, Any]:
             if line in blanked or len(blanked) >= MOST_SYNTAX_ERRORS or not (match and match[1]):
                 return {}
             blanked.add(line)
-            all_lines[line - 1] = ""
+            # What follows a broken header belongs to no table that we know.
+            header = all_lines[line - 1].lstrip().startswith("[")
+            all_lines[line - 1] = f"[{BROKEN}.n{line}]" if header else ""
             text = "\n".join(all_lines)
 
 
