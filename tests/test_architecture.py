@@ -26,7 +26,7 @@ LAYERS = (
     ("answer", "host", "http", "ledger", "naming", "option", "process", "queue", "rate", "schedule"),
     ("", "collector", "exposition", "lines", "output", "pipeline", "recording"),
     ("collectors", "outputs"),
-    ("config", "describe", "history", "registry", "runner", "sender", "web", "worker"),
+    ("config", "control", "describe", "history", "registry", "runner", "sender", "web", "worker"),
     ("agent",),
     ("__main__", "cli"),
 )

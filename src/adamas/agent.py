@@ -11,13 +11,12 @@ import gc
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
 
 import adamas
-from adamas import log
+from adamas import control, log
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError
 from adamas.exposition import Exposition
@@ -30,6 +29,7 @@ from adamas.worker import Worker, isolate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from socket import socket
     from types import FrameType
     from typing import Any
 
@@ -62,8 +62,9 @@ class Agent:
         self._web: WebServer | None = None
         self._exposition = self._new_exposition()
         self._reload = {"ok": True, "time": self.started, "message": ""}
-        self._control: socket.socket | None = None
+        self._control: socket | None = None
         self._lock: int | None = None
+        self.control_path = os.path.join(config.state_dir, control.NAME)
         self.address = ""
 
     # life
@@ -96,7 +97,7 @@ class Agent:
                 if signal.SIGHUP in received:
                     self.reload()
             if self._control is not None and self._control.fileno() in events:
-                self._answer(self._control)
+                control.answer(self._control, self.status)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # the second one ends it at once
         self.stop()
@@ -143,11 +144,7 @@ class Agent:
             self._web.stop(time.monotonic() + 0.5)
         self.worker.stop()
         if self._control is not None:
-            self._control.close()
-            try:
-                os.unlink(self.control_path)
-            except OSError:
-                pass
+            control.close(self._control, self.control_path)
 
     def _take_state_dir(self) -> None:
         directory = self.config.state_dir
@@ -161,48 +158,7 @@ class Agent:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InUse(f"another agent uses {directory}; give this one its own state_dir") from None
-        self._listen()
-
-    @property
-    def control_path(self) -> str:
-        """The unix socket on which `adamas status` asks."""
-        return os.path.join(self.config.state_dir, "control")
-
-    def _listen(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        try:
-            if os.path.exists(self.control_path):
-                os.unlink(self.control_path)
-            before = os.umask(0o177)
-            try:
-                sock.bind(self.control_path)
-            finally:
-                os.umask(before)
-            sock.listen(8)
-        except OSError as error:
-            log.warning("adamas", f"`adamas status` will not work: {self.control_path}: {error}")
-            sock.close()
-            return
-        self._control = sock
-
-    def _answer(self, control: socket.socket) -> None:
-        """One status for whoever connected, on a thread of its own so that a client that does not read holds up nothing."""
-        try:
-            client, _ = control.accept()
-        except OSError:
-            return
-
-        def tell() -> None:
-            import json
-
-            with client:
-                client.settimeout(5)
-                try:
-                    client.sendall(json.dumps(self.status()).encode())
-                except OSError:
-                    pass
-
-        threading.Thread(target=tell, name="status", daemon=True).start()
+        self._control = control.listen(self.control_path)
 
     # parts
 

@@ -34,9 +34,7 @@ class Collector:
 
     interval: Duration = option(None, "How often it runs (default: the agent's)", minimum=0.1)
     deadline: Duration = option(None, "How long a run may take (default: its interval)", minimum=0.01)
-    isolation: str = option(
-        "thread", "Where it runs: in a thread, or in a killable child", choices=("thread", "process")
-    )
+    isolation: str = option("thread", "Where it runs: in a thread, or in a killable child", choices=("thread", "process"))
     memory_limit: Size = option("256MiB", "The most memory of an isolated collector's child", minimum=32 << 20)
     series_limit: int = option(SERIES_LIMIT, "The most series it may have; more are dropped and counted", minimum=1)
     allow: list[str] = option([], "Only series whose name (without prefix and host) matches one of these", pattern=True)

@@ -8,7 +8,7 @@ that a run like the last one carries nothing but values.
 
 from __future__ import annotations
 
-from _string import formatter_parser  # str.format's own; the module string would only wrap it
+from _string import formatter_parser  # type: ignore[import-not-found]  # the module string would only wrap it
 from operator import itemgetter
 
 from adamas.errors import DeclarationError

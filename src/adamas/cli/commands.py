@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import time
 
+from adamas import control
 from adamas.cli import terminal
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, Mistake, NoData
@@ -235,13 +235,9 @@ def status(arguments: argparse.Namespace) -> int:
     config = _load(arguments.config)
     if config is None:
         return 1
-    path = os.path.join(config.state_dir, "control")
+    path = os.path.join(config.state_dir, control.NAME)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5)
-            sock.connect(path)
-            data = b"".join(iter(lambda: sock.recv(65536), b""))
-        answer = json.loads(data)
+        answer = control.ask(path)
     except (OSError, ValueError) as error:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         print(terminal.bad(f"no agent answers at {path}: {words}"), file=sys.stderr)
