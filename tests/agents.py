@@ -35,7 +35,9 @@ class RunningAgent:
 
     def write(self, config: str) -> None:
         """Another configuration; `{state}` stands for the state directory."""
-        self.file.write_text(config.replace("{state}", str(self.state)).replace("{folder}", str(self.folder)))
+        whole = self.file.with_suffix(".new")
+        whole.write_text(config.replace("{state}", str(self.state)).replace("{folder}", str(self.folder)))
+        whole.rename(self.file)  # the agent never sees half a file
 
     def status(self) -> dict[str, Any]:
         """What `adamas status` reads."""

@@ -9,7 +9,7 @@ WAITING = ("memory", "flight", "spool")
 
 
 class Self(Collector):
-    """How the agent itself does. For every output: offered = delivered + waiting in memory, in flight and in the spool + dropped."""
+    """How the agent does. For every output: offered = delivered + waiting (memory, flight, spool) + dropped."""
 
     name = "adamas"
 
