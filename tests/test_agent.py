@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -257,7 +258,7 @@ def test_clock_steps(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: P
     stamps = {stamp // 3600 for stamp in sink.stamps("servers.h.grows.n")}
     assert len(stamps) >= 3, "points of all three hours arrived"
     numbers = [int(value) for name, value, _ in sink.lines if name == "servers.h.grows.n"]
-    gaps = [b - a for a, b in zip(numbers, numbers[1:], strict=False) if b - a != 1]
+    gaps = [b - a for a, b in itertools.pairwise(numbers) if b - a != 1]
     assert len(gaps) <= 4
     assert all(gap == 2 for gap in gaps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from adamas.errors import DeclarationError
 from adamas.host import Host
 from adamas.metric import BoundGroup, Catalog, Counter, Declaration, Gauge, Group, Metric, Source
+from adamas.naming import BYTE_UNITS
 from adamas.option import Duration, Option, Size, option, options_of
 
 TYPE_CHECKING = False
@@ -58,8 +59,11 @@ class Collector:
                 if isinstance(value, Declaration):
                     cls.declarations[name] = value
                     for spelled in value.spelled.values():
-                        if spelled is not None and spelled.units and spelled.units not in cls.options:
+                        if spelled is None or not spelled.units:
+                            continue
+                        if spelled.units not in cls.options:
                             raise DeclarationError(f"{cls.__qualname__}.{name}: there is no option {spelled.units!r} with units")
+                        cls.options[spelled.units].units = BYTE_UNITS
 
     def __init__(self, host: Host, values: dict[str, Any] | None = None, instance: str = "") -> None:
         """An instance with parsed option values (what is not given has its default)."""

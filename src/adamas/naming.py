@@ -41,6 +41,8 @@ def _byte_units() -> dict[str, float]:
 
 
 BYTE_UNITS = _byte_units()
+REMEMBERED = 200_000
+"""Series whose points a naming keeps; past that it begins anew."""
 
 
 class Point:
@@ -119,14 +121,24 @@ class Naming:
         self.dotted = name in ("path", "diamond")
         self.collisions: dict[str, str] = {}
         self._taken: dict[object, object] = {}
+        self._spelled: dict[Series, tuple[Point, ...]] = {}
 
     def release(self, instance: str) -> None:
         """Forget the names of a collector instance."""
+        self._spelled.clear()
         for name in [n for n, key in self._taken.items() if key[0][0] == instance]:  # type: ignore[index]
             del self._taken[name]
 
     def spell(self, series: Series) -> tuple[Point, ...]:
-        """The points of a series; none where it is not in this spelling."""
+        """The points of a series; none where it is not in this spelling. Worked out once: shapes come and go."""
+        points = self._spelled.get(series)
+        if points is None:
+            if len(self._spelled) >= REMEMBERED:
+                self._spelled.clear()
+            points = self._spelled[series] = self._spell(series)
+        return points
+
+    def _spell(self, series: Series) -> tuple[Point, ...]:
         declaration = series.declaration
         source = series.source
         naming = self.name
@@ -174,7 +186,7 @@ class Naming:
                 continue  # as `path`, or not at all
             template = how.name if how is not None and how.name is not None else declaration.template
             labels = self._labels(series, how)
-            names += [template.fill({**labels, "unit": unit}, clean) for unit in self._units(series, how)]
+            names += [template.fill({**labels, "unit": unit} if unit else labels, clean) for unit in self._units(series, how)]
         return names
 
     def _labels(self, series: Series, how: Spelled | None) -> dict[str, str]:
@@ -208,7 +220,8 @@ class Naming:
             scale = how.scale if how is not None else 1
             if unit:
                 scale *= BYTE_UNITS[unit]
-            name = f"{head}.{template.fill({**labels, 'unit': unit}, clean)}" if head else template.fill(labels, clean)
+            filled = template.fill({**labels, "unit": unit} if unit else labels, clean)
+            name = f"{head}.{filled}" if head else filled
             name = _printable(name)
             number = 1
             unique = name

@@ -13,7 +13,7 @@ from adamas.errors import DeclarationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
     from typing import Any
 
 
@@ -159,7 +159,7 @@ PARSERS: dict[str, Callable[[object], Any]] = {
 class Option:
     """One option: its name, type, default, help, and what limits it."""
 
-    __slots__ = ("choices", "default", "help", "maximum", "minimum", "name", "pattern", "required", "type")
+    __slots__ = ("choices", "default", "help", "maximum", "minimum", "name", "pattern", "required", "type", "units")
 
     def __init__(
         self,
@@ -181,6 +181,8 @@ class Option:
         self.required = required
         self.name = ""
         self.type = ""
+        self.units: Container[str] = ()
+        """Where the option lists units: all that there are."""
 
     def parse(self, value: object) -> Any:
         """The value in the option's type; raises ValueError that says what was expected."""
@@ -188,7 +190,11 @@ class Option:
         if self.choices:
             for item in parsed if isinstance(parsed, list) else [parsed]:
                 if item not in self.choices:
-                    raise ValueError(f"one of {', '.join(self.choices)}{suggest(str(item), self.choices)}")
+                    some = ", ".join(self.choices[:8]) + (", ..." if len(self.choices) > 8 else "")
+                    raise ValueError(f"one of {some}{suggest(str(item), self.choices)}")
+        for unit in parsed if self.units else ():
+            if unit not in self.units:
+                raise ValueError(f"units such as byte, kilobyte or megabit (and not {unit!r})")
         if self.minimum is not None and parsed < self.minimum:
             raise ValueError(f"at least {self.minimum:g}")
         if self.maximum is not None and parsed > self.maximum:

@@ -236,6 +236,9 @@ class Worker:
                 with self._mounts:
                     self._stuck[path] = child
             raise TimeoutError(f"{path} hangs") from None
+        except ChildGone as gone:
+            child.close()
+            raise OSError(f"{path} could not be asked: the child {gone}") from None
         with self._mounts:
             self._askers[path] = child
         if "error" in reply:
