@@ -188,3 +188,9 @@ def test_an_attribute_that_is_no_option_is_told() -> None:
         class Wrong(Collector):
             name = "wrong"
             when: complex = option(1j, "Never")
+
+
+def test_every_make_target_explains_itself() -> None:
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    shown = subprocess.run(["make", "-C", ROOT, "--no-print-directory"], capture_output=True, text=True, timeout=20, check=True)
+    assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["make", target] for target in phony.split()]
