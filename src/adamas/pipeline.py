@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from adamas.metric import Series, Value
 
 SHAPES = 16
+SHORTEST = 0.5
+"""Seconds, and at most a quarter of the interval: see `Rates`."""
 
 
 class Filter:
@@ -53,7 +55,7 @@ class Intake:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self.filter = Filter(collector.allow, collector.deny)
-        self.rates = Rates()
+        self.rates = Rates(min(SHORTEST, collector.interval / 4) if collector.interval else 0.0)
         self.last: Batch | None = None
         self.samples = 0
         self.removed: dict[str, int] = {}

@@ -18,11 +18,16 @@ FORGET = 3600.0
 
 
 class Rates:
-    """The last values of one collector's counters."""
+    """The last values of one collector's counters.
 
-    __slots__ = ("_absent", "_moment", "_shape", "_values", "resets")
+    A time shorter than `shortest` gives no increase: what a source counts in steps of 10 ms is only noise over 30. The next
+    run's increase covers that time too.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_absent", "_moment", "_shape", "_values", "resets", "shortest")
+
+    def __init__(self, shortest: float = 0.0) -> None:
+        self.shortest = shortest
         self._shape: Shape | None = None
         self._values: Sequence[Value] = ()
         self._moment = 0.0
@@ -43,10 +48,10 @@ class Rates:
         same = shape is self._shape
         if not same:
             return self._changed(shape, now, moment)
-        self._values, self._moment = now, moment
         elapsed = moment - earlier
-        if elapsed <= 0:
+        if elapsed <= self.shortest:
             return [None] * len(now), 1.0, len(now)
+        self._values, self._moment = now, moment
         deltas: Sequence[Value | None] = [n - b for n, b in zip(now, before)]
         if deltas and min(deltas) < 0:  # type: ignore[type-var, operator]
             deltas = self._resets(shape, now, before, deltas)
@@ -67,7 +72,7 @@ class Rates:
             series = shape.series[position]
             before, earlier = known.pop(series, (None, 0.0))
             took = moment - earlier
-            if before is None or took <= 0:
+            if before is None or took <= self.shortest:
                 deltas.append(None)
                 elapsed.append(1.0)
             else:

@@ -10,7 +10,6 @@ Source: https://graphite.readthedocs.io/en/latest/feeding-carbon.html; tcp(7) fo
 from __future__ import annotations
 
 import fcntl
-import select
 import socket
 import struct
 import time
@@ -66,8 +65,6 @@ class Graphite(Output):
     def open(self) -> None:
         """Connect, resolving the name anew; OSError where nobody listens."""
         if self._socket is not None:
-            if self._peer_hung_up():
-                raise Retry("the peer closed the connection")
             return
         host, port = split_address(self.address)
         sock = dial(host, port, self.timeout)
@@ -78,12 +75,6 @@ class Graphite(Output):
         for setting, seconds in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 2)):
             sock.setsockopt(socket.IPPROTO_TCP, setting, seconds)
         self._socket = sock
-
-    def _peer_hung_up(self) -> bool:
-        """Whether the peer's end of file is there already: then it may not read what we would send."""
-        assert self._socket is not None
-        readable, _, _ = select.select([self._socket], [], [], 0)
-        return bool(readable) and not self._socket.recv(4096)
 
     def send(self, payload: bytes) -> None:
         """Hand the lines to the kernel; arrival is `confirm`'s business."""
