@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adamas.metric import Sample, Spelled, Value
 
 SERIES_LIMIT = 100_000
+DOTTED = ("path", "diamond")
 
 
 class Collector:
@@ -41,7 +42,9 @@ class Collector:
     allow: list[str] = option([], "Only series whose name (without prefix and host) matches one of these", pattern=True)
     deny: list[str] = option([], "No series whose name (without prefix and host) matches one of these", pattern=True)
     labels: dict[str, str] = option({}, "Labels added to every series, where the output has labels")
+    filter_naming: str = option("", "The naming whose names `allow` and `deny` mean (default: either)", choices=("", *DOTTED))
     segment: str = option("", "Its segment in dotted names, instead of its own")
+    prefix: str = option(None, "What comes before its segment, instead of the agent's path_prefix, hostname and path_suffix")
 
     options: ClassVar[dict[str, Option]] = {}
     declarations: ClassVar[dict[str, Declaration]] = {}
@@ -79,7 +82,7 @@ class Collector:
         units = {s.units: getattr(self, s.units) for s in spelled if s.units}
         segment = self.segment or cls.path or (cls.name if self.instance == cls.name else self.instance)
         diamond_path = self.segment or cls.diamond_path
-        self.source = Source(self.instance, cls.name, segment, bool(cls.diamond), units, self.labels, diamond_path)
+        self.source = Source(self.instance, cls.name, segment, bool(cls.diamond), units, self.labels, diamond_path, self.prefix)
         self.catalog = Catalog(self.source, self.series_limit)
         self._bound: list[Metric | BoundGroup] = []
         for klass in reversed(cls.__mro__):

@@ -51,8 +51,9 @@ class Plan:
         columns: dict[str, list[tuple[int, Point]]] = {RAW: [], RATE: [], DELTA: []}
         order = {position: i for i, position in enumerate(shape.counters)}
         for position, series in enumerate(shape.series):
+            front = naming.front(series.source)
             for point in naming.spell(series):
-                if only and not only.passes([point.name.removeprefix(naming.prefix + ".") if naming.prefix else point.name]):
+                if only and not only.passes([point.name.removeprefix(front + ".") if front else point.name]):
                     continue
                 columns[point.conversion].append((position if point.conversion == RAW else order[position], point))
         self.raw = Column(columns[RAW], len(shape.series))

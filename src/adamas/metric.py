@@ -257,10 +257,11 @@ class Source:
 
     instance: the table's name; type: the collector's name; path: its segment in dotted names; succeeds: whether it
     takes the place of one of Diamond's; units: what the options that list byte units say; labels: extra labels;
-    diamond_path: the segment under which Diamond's published, where it is not `path`.
+    diamond_path: the segment under which Diamond's published, where it is not `path`; prefix: what comes before the segment
+    instead of the output's prefix (None: that one); only: a naming, and which of the names it gives are wanted.
     """
 
-    __slots__ = ("diamond_path", "instance", "labels", "path", "succeeds", "type", "units")
+    __slots__ = ("diamond_path", "instance", "labels", "only", "path", "prefix", "succeeds", "type", "units")
 
     def __init__(
         self,
@@ -271,6 +272,7 @@ class Source:
         units: Mapping[str, Sequence[str]] | None = None,
         labels: Mapping[str, str] | None = None,
         diamond_path: str = "",
+        prefix: str | None = None,
     ) -> None:
         self.instance = instance
         self.type = type
@@ -279,6 +281,8 @@ class Source:
         self.succeeds = succeeds
         self.units = dict(units or {})
         self.labels = dict(labels or {})
+        self.prefix = prefix
+        self.only: tuple[str, Callable[[str], bool]] | None = None
 
 
 class Catalog:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from adamas.metric import Series, Spelled
+    from adamas.metric import Series, Source, Spelled
 
 _HOSTILE = re.compile(r"[^\w\-:%#@+=,()\[\]~^&|*!<>?$]+")
 _HOSTILE_DIAMOND = re.compile(r"[\s\x00-\x1f\x7f;/\\'\"]+")
@@ -112,11 +112,15 @@ def _printable(value: str) -> str:
 
 
 class Naming:
-    """One spelling with its prefix. Two series that would get one name are kept apart, counted in `collisions`."""
+    """One spelling with its prefix. Two series that would get one name are kept apart, counted in `collisions`.
+
+    Without a prefix the names are local: they begin with the collector's segment.
+    """
 
     def __init__(self, name: str, prefix: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.prefix = ".".join(p for p in prefix if p and p != ".")
+        self._local = not prefix
         self.labels = dict(labels or {})
         self.dotted = name in ("path", "diamond")
         self.collisions: dict[str, str] = {}
@@ -176,11 +180,18 @@ class Naming:
         scale = how.scale if how is not None else 1
         return (Point(name, tuple(pairs.items()), conversion, scale, precision, kind, declaration.unit, declaration.help),)
 
+    def front(self, source: Source) -> str:
+        """What comes before this collector's segment in dotted names."""
+        return self.prefix if self._local or source.prefix is None else source.prefix
+
     def local(self, series: Series) -> list[str]:
         """The names of a series as a filter sees them: in the dotted spellings, without prefix, host and collector."""
         declaration = series.declaration
+        only = series.source.only
         names = []
         for naming, clean in (("path", clean_node), ("diamond", clean_diamond)):
+            if only is not None and naming != only[0]:
+                continue
             how = declaration.spelled.get(naming)
             if how is None and naming == "diamond":
                 continue  # as `path`, or not at all
@@ -214,13 +225,16 @@ class Naming:
         if successor and precision is None:
             precision = 0  # publish()'s default
         segment = series.source.diamond_path if successor else series.source.path
-        head = ".".join([part for part in (self.prefix, segment if segment != "." else "") if part])
+        head = ".".join([part for part in (self.front(series.source), segment if segment != "." else "") if part])
+        only = series.source.only
         points = []
         for unit in self._units(series, how):
             scale = how.scale if how is not None else 1
             if unit:
                 scale *= BYTE_UNITS[unit]
             filled = template.fill({**labels, "unit": unit} if unit else labels, clean)
+            if only is not None and only[0] == self.name and not only[1](filled):
+                continue
             name = f"{head}.{filled}" if head else filled
             name = _printable(name)
             number = 1

@@ -55,6 +55,8 @@ class Intake:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self.filter = Filter(collector.allow, collector.deny)
+        if self.filter and collector.filter_naming:
+            collector.source.only = (collector.filter_naming, lambda name: self.filter.passes((name,)))
         self.rates = Rates(min(SHORTEST, collector.interval / 4) if collector.interval else 0.0)
         self.last: Batch | None = None
         self.samples = 0
@@ -133,8 +135,14 @@ class Intake:
         last = {s: i for i, s in enumerate(series)}
         keep = [i for i, s in enumerate(series) if last[s] == i and s is not SURPLUS]
         if self.filter:
-            keep = [i for i in keep if self.filter.passes(self._names.local(series[i]))]
+            keep = [i for i in keep if self._passes(series[i])]
         return keep
+
+    def _passes(self, series: Series) -> bool:
+        names = self._names.local(series)
+        if series.source.only is None or not names:
+            return self.filter.passes(names)
+        return any(self.filter.passes((name,)) for name in names)  # the naming leaves out those that do not
 
     def _count(self, reason: str, count: int) -> None:
         self.removed[reason] = self.removed.get(reason, 0) + count
