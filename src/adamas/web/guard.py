@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 RUNNING = 32
-MOST_QUERY = 8192
+MOST_ADDRESS = 8192
+MOST_HEADERS = 16384
 MOST_BODY = 65536
 COOKIE = "adamas"
 METHODS = ("GET", "HEAD", "POST")
@@ -103,8 +104,10 @@ class Guard:
             raise Refused(403, "this machine has another name: ask by its address or host name, or list the name in [web] hosts")
         if scope["method"] not in METHODS:
             raise Refused(405, "GET, HEAD or POST", {"allow": ", ".join(METHODS)})
-        if len(scope["query_string"]) > MOST_QUERY:
-            raise Refused(414, f"a query of at most {MOST_QUERY} bytes")
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MOST_ADDRESS:
+            raise Refused(414, f"an address of at most {MOST_ADDRESS} bytes")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+            raise Refused(431, f"headers of at most {MOST_HEADERS} bytes")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BODY:
             raise Refused(413, f"a body of at most {MOST_BODY} bytes")
@@ -133,7 +136,7 @@ class Guard:
             raise Refused(401, "a token, as Authorization: Bearer", {"www-authenticate": 'Bearer realm="adamas"'})
         posted = scope["method"] == "POST"
         form = parse_qsl((await read_body(receive) if posted else scope["query_string"]).decode("latin-1"))
-        given = dict(form).get("token", "").encode("latin-1")
+        given = dict(form).get("token", "").encode()
         right = hmac.compare_digest(given, self._token)
         if right:
             # The page itself, not a redirect: a strict cookie does not travel along one that another site started.

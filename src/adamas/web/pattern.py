@@ -84,4 +84,4 @@ def spread(text: str) -> list[str]:
             done.append(one)
         else:
             waiting += [one[:start] + choice + one[end + 1 :] for choice in one[start + 1 : end].split(",")]
-    return done
+    return list(dict.fromkeys(done))

@@ -20,7 +20,7 @@ from adamas import log
 from adamas.web.answer import Refused, encode
 from adamas.web.api import Api
 from adamas.web.graphite import Graphite
-from adamas.web.guard import HEADERS, METHODS, Guard
+from adamas.web.guard import HEADERS, METHODS, MOST_HEADERS, Guard
 from adamas.web.live import Live
 from adamas.web.page import STATIC, Page
 from adamas.web.past import Past
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 MOST_CONNECTIONS = 128
-MOST_HEAD = 16384
 KEEP_ALIVE = 30
 REQUEST = 20.0
 """Seconds in which a request must arrive whole, and in which an answer must be taken."""
@@ -82,7 +81,7 @@ class Connection(H11Protocol):
         """Not HTTP, or too much of it: one line of JSON, as every other error."""
         headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *HEADERS]
         out = self.conn.send(h11.Response(status_code=400, headers=headers, reason=b"Bad Request"))
-        out += self.conn.send(h11.Data(data=encode({"error": f"{msg} (a request has at most {MOST_HEAD} bytes of headers)"})))
+        out += self.conn.send(h11.Data(data=encode({"error": f"{msg} (its headers have at most {MOST_HEADERS} bytes)"})))
         out += self.conn.send(h11.EndOfMessage())
         self.transport.write(out)
         self.transport.close()
@@ -158,7 +157,7 @@ class Serving:
             server_header=False,
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE,
-            h11_max_incomplete_event_size=MOST_HEAD,
+            h11_max_incomplete_event_size=MOST_HEADERS,
         )
         self._loop = asyncio.get_running_loop()
         self._server = Server(config)

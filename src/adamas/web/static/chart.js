@@ -16,14 +16,17 @@ const hourMinute = (date) => `${String(date.getHours()).padStart(2, "0")}:${Stri
 const timeSpace = (u, axis, from, to) => (to - from < 240 ? 74 : 46);
 
 function timeTicks(u, splits, axis, space, step) {
+  const { min, max } = u.scales.x;
+  const width = u.bbox.width / devicePixelRatio;
   let day = "";
   return splits.map((at) => {
+    if (((max - at) / (max - min)) * width < 18) return ""; // it would be cut off at the edge
     const date = new Date(at * 1000);
     const today = date.toDateString();
     const midnight = date.getHours() === 0 && date.getMinutes() === 0;
     if (step >= 86400 || (midnight && today !== day)) {
       day = today;
-      return date.toLocaleDateString(undefined, { weekday: "short", day: "numeric" });
+      return `${date.toLocaleDateString(undefined, { weekday: "short" })} ${date.getDate()}`;
     }
     return step < 60 ? `${hourMinute(date)}:${String(date.getSeconds()).padStart(2, "0")}` : hourMinute(date);
   });

@@ -30,6 +30,8 @@ export class ExploreView {
   #known = new Map();
   #chosen = [];
   #zoom = null;
+  #table = [[]];
+  #hovered = null;
   #turn = 0;
   #timer = 0;
 
@@ -205,12 +207,17 @@ export class ExploreView {
           { label: name, colour, unit, edge: "low" },
         ];
       });
-      this.#chart = new Chart(this.#holder, { lines, onzoom: (from, to) => void this.zoom({ from, to }), onhover: (at) => this.#tell(at) });
+      this.#chart = new Chart(this.#holder, { lines, onzoom: (from, to) => void this.zoom({ from, to }), onhover: (at) => this.#hover(at) });
     }
     say(this.#hint, this.#chosen.length ? "" : "Choose a series on the left to see it here. Several may be laid over one another.");
     this.#root.querySelector(".stage").classList.toggle("blank", !this.#chosen.length);
     this.#rows();
     this.refresh();
+  }
+
+  #hover(at) {
+    this.#hovered = at;
+    this.#tell();
   }
 
   #unit(name) {
@@ -244,28 +251,28 @@ export class ExploreView {
     const which = this.#chosen.flatMap(() => ["values", "high", "low"]);
     this.#table = tabulate(lines, this.#zoom ? from : from - this.#feed.range * 0.02, which);
     this.#chart.show(this.#table, from, to);
-    this.#tell(null);
+    this.#tell();
   }
 
-  #table = [[]];
-
-  #tell(hovered) {
+  /** The figures below the chart: those of what it shows, and under the cursor where there is one. */
+  #tell() {
     const [times, ...columns] = this.#table;
+    const hovered = times[this.#hovered] === undefined ? null : this.#hovered;
     const from = this.#zoom?.from ?? -Infinity;
     const to = this.#zoom?.to ?? Infinity;
+    const inside = (column) => column.filter((v, at) => v !== null && v !== undefined && times[at] >= from && times[at] <= to);
     this.#chosen.forEach((name, i) => {
       const row = this.#legend.tBodies[0]?.rows[i];
       if (!row) return;
-      const unit = this.#unit(name);
-      const values = columns[3 * i].filter((v, at) => v !== null && v !== undefined && times[at] >= from && times[at] <= to);
-      const here = hovered === null ? values.at(-1) : columns[3 * i][hovered];
-      say(row.querySelector(".now"), text(here, unit));
-      say(row.querySelector(".least"), text(values.length ? Math.min(...values) : undefined, unit));
-      say(row.querySelector(".mean"), text(values.length ? values.reduce((a, b) => a + b, 0) / values.length : undefined, unit));
-      say(row.querySelector(".most"), text(values.length ? Math.max(...values) : undefined, unit));
+      const [values, high, low] = columns.slice(3 * i, 3 * i + 3).map(inside);
+      const show = (which, value) => say(row.querySelector(which), text(value, this.#unit(name)));
+      show(".now", hovered === null ? values.at(-1) : columns[3 * i][hovered]);
+      show(".least", low.length ? Math.min(...low) : undefined);
+      show(".mean", values.length ? values.reduce((a, b) => a + b, 0) / values.length : undefined);
+      show(".most", high.length ? Math.max(...high) : undefined);
     });
-    const at = this.#legend.tHead?.rows[0].cells[1];
-    if (at) say(at, hovered === null || times[hovered] === undefined ? "Now" : clock(times[hovered]));
+    const head = this.#legend.tHead?.rows[0].cells[1];
+    if (head) say(head, hovered !== null ? clock(times[hovered]) : this.#zoom ? "Last" : "Now");
   }
 
   slide(from, to) {

@@ -240,7 +240,7 @@ const pressure = {
 class Space {
   id = "space";
   collector = "diskspace";
-  match = ["diskspace.*.{size,available,used_ratio,used}"];
+  match = ["diskspace.*.{size,available,used_ratio,inodes,inodes_used}"];
   #mounts = h("ul", { class: "bars" });
   #empty = h("p", { class: "empty" });
   element = h("article", { class: "tile", id: "tile-space" }, h("header", {}, h("h2", {}, h("a", { href: "#explore?q=diskspace.", title: "Its series" }, "Disk space"))), this.#mounts, this.#empty);
@@ -260,6 +260,7 @@ class Space {
       ratio: feed.last(`${mount}.used_ratio`),
       size: feed.last(`${mount}.size`),
       left: feed.last(`${mount}.available`),
+      inodes: feed.last(`${mount}.inodes_used`) / feed.last(`${mount}.inodes`),
     }));
     const worth = rows.filter((row) => row.size === undefined || row.size >= SMALL);
     if (worth.length) rows.splice(0, rows.length, ...worth);
@@ -268,16 +269,19 @@ class Space {
     this.#mounts.replaceChildren(...rows.map((row) => this.#bar(row)));
   }
 
-  #bar({ point, ratio, size, left }) {
+  #bar({ point, ratio, size, left, inodes }) {
     const percent = Math.round(100 * (ratio ?? 0));
-    const tone = percent >= 90 ? "bad" : percent >= 80 ? "fair" : "good";
+    const tone = percent >= 90 || inodes >= 0.9 ? "bad" : percent >= 80 || inodes >= 0.8 ? "fair" : "good";
+    const about = [`${text(left, "By")} free of ${text(size, "By")}`];
+    if (percent >= 90) about.push("nearly full");
+    if (inodes >= 0.8) about.push(`${Math.round(100 * inodes)} % of its inodes used`);
     return h(
       "li",
       { class: tone },
       h("span", { class: "mount", title: point }, point),
       h("span", { class: "percent" }, `${percent} %`),
       h("div", { class: "track", role: "meter", "aria-label": `${point} used`, "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(percent), "--part": `${percent}%` }, h("i")),
-      h("span", { class: "left" }, `${text(left, "By")} free of ${text(size, "By")}${tone === "bad" ? ", nearly full" : ""}`),
+      h("span", { class: "left" }, about.join(", ")),
     );
   }
 }

@@ -19,7 +19,7 @@ const VIEWS = ["overview", "explore", "status"];
 const STATUS_EVERY = 10;
 const AFTER = 0.35; // seconds after a window until its values can be asked for
 const LATE = 4;
-const SHORTEST = 60;
+const FEWEST = 6; // intervals that a chart spans at least
 
 const $ = (id) => document.getElementById(id);
 const feed = new Feed();
@@ -179,7 +179,7 @@ function span() {
   const to = now();
   const from = to - feed.range;
   const oldest = feed.oldest();
-  return [oldest > from + feed.range * 0.02 ? Math.min(oldest, to - SHORTEST) : from, to];
+  return [oldest > from + feed.range * 0.02 ? Math.min(oldest, to - FEWEST * interval) : from, to];
 }
 
 function refresh() {
