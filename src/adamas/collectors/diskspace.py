@@ -163,7 +163,8 @@ class DiskSpace(Collector):
             raise NoData("nothing is mounted that is to be measured")
         now = self.host.clock()
         self._asks = sum([m.may_hang and self._hung.get(m.point, NEVER)[0] <= now for m, _, _ in self._mounts])
-        self._until = now + min(PATIENCE, self.elapsed / 4 or PATIENCE)
+        # A quarter of the time there is, so that a mount that hangs costs no window: none has passed in the first run.
+        self._until = now + min(PATIENCE, (self.elapsed or self.interval or 4 * PATIENCE) / 4)
         for mount, shown, segment in self._mounts:
             found = self._ask(mount)
             if shown:
