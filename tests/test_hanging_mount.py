@@ -47,6 +47,7 @@ def mount(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     yield where, server
     server.kill()
     server.wait()
+    server.stdout.close()
     ctypes.CDLL(None).umount2(str(where).encode(), 2)  # MNT_DETACH
 
 
