@@ -23,7 +23,7 @@ STANDS_APART = "diamond"
 
 LAYERS = (
     ("errors", "log", "metric"),
-    ("answer", "host", "http", "ledger", "naming", "option", "process", "queue", "rate", "schedule"),
+    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "schedule"),
     ("", "collector", "exposition", "lines", "output", "pipeline", "recording"),
     ("collectors", "outputs"),
     ("config", "control", "describe", "history", "registry", "runner", "sender", "web", "worker"),
@@ -44,6 +44,7 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "base", "manager", "helpers", "hel
 WORDS = {
     "adamas": "the package's own name",
     "file": "any file",
+    "files": "any files",
     "http": "the protocol",
     "ip": "the protocol",
     "memory": "a place in the ledger, and where a queue keeps",

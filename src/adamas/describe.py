@@ -89,6 +89,8 @@ def limits(declared: Option) -> str:
         if bound is not None:
             shown = {"Duration": Duration, "Size": Size}.get(declared.type, float)(bound)
             said.append(f"{word} {toml(shown) if isinstance(shown, (Duration, Size)) else f'{bound:g}'}")
+    if declared.family:
+        said.append(f"each entry may also be an option `{declared.family}NAME`")
     if declared.pattern:
         said.append("regular expressions" if declared.type.startswith("list") else "a regular expression")
     return "; ".join(said)

@@ -174,6 +174,10 @@ class Host:
         """This process."""
         return os.getpid()
 
+    def uid(self) -> int:
+        """The user as whom this process reads and runs."""
+        return os.geteuid()
+
     # files
 
     def path(self, path: str) -> str:
@@ -258,12 +262,16 @@ class Host:
         return os.readlink(self.path(path))
 
     def stat(self, path: str) -> dict[str, float]:
-        """mode, size, uid, gid, mtime, dev, rdev of a path; OSError where it does not exist."""
+        """mode, size, blocks (of 512 bytes), uid, gid, mtime, dev, rdev, ino of a path; OSError where it does not exist."""
         s = os.stat(self.path(path))
-        return {"mode": s.st_mode, "size": s.st_size, "uid": s.st_uid, "gid": s.st_gid, "mtime": s.st_mtime} | {
-            "dev": s.st_dev,
-            "rdev": s.st_rdev,
+        return {
+            **{"mode": s.st_mode, "size": s.st_size, "blocks": s.st_blocks, "uid": s.st_uid, "gid": s.st_gid},
+            **{"mtime": s.st_mtime, "dev": s.st_dev, "rdev": s.st_rdev, "ino": s.st_ino},
         }
+
+    def remove(self, path: str) -> None:
+        """Delete a file that the collector is told to use up; OSError where it may not."""
+        os.unlink(self.path(path))
 
     def statvfs(self, path: str, may_hang: bool = False, timeout: float = 2.0) -> FileSystem:
         """Sizes of the file system at `path`. `may_hang` (network, FUSE): asked in a child, TimeoutError when it hangs."""
@@ -283,6 +291,17 @@ class Host:
         from adamas.process import run_program
 
         return run_program(argv, timeout, input, MOST_OUTPUT)
+
+    def netlink(self, family: int, kind: int, request: bytes, timeout: float = 2.0) -> list[bytes]:
+        """What the kernel dumps over a netlink family, a payload a message; NoData where it has no such family.
+
+        Of this machine only: another machine's tree has no kernel to ask.
+        """
+        if self.root:
+            raise NoData("netlink asks this machine's kernel, not a tree")
+        from adamas.netlink import dump
+
+        return dump(family, kind, request, timeout)
 
     def unix(self, path: str, timeout: float = 5.0) -> Stream:
         """A conversation over a unix socket; NoData where it does not exist."""

@@ -13,7 +13,7 @@ from adamas.errors import DeclarationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from typing import Any
 
 
@@ -159,7 +159,7 @@ PARSERS: dict[str, Callable[[object], Any]] = {
 class Option:
     """One option: its name, type, default, help, and what limits it."""
 
-    __slots__ = ("choices", "default", "help", "maximum", "minimum", "name", "pattern", "required", "type", "units")
+    __slots__ = ("choices", "default", "family", "help", "maximum", "minimum", "name", "pattern", "required", "type", "units")
 
     def __init__(
         self,
@@ -171,8 +171,11 @@ class Option:
         maximum: float | None = None,
         pattern: bool = False,
         required: bool = False,
+        family: str = "",
     ) -> None:
         self.default = default
+        self.family = family
+        """How keys begin that are entries of this table, each written beside the other options (`target_x` for `x`)."""
         self.help = help
         self.choices = tuple(choices)
         self.minimum = minimum
@@ -257,6 +260,19 @@ def options_of(cls: type) -> dict[str, Option]:
                         value.default = _default(value)
                 found[name] = value
     return found
+
+
+def fold(declared: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with the keys of each family gathered into the option that they are entries of."""
+    folded = dict(given)
+    for one in declared.values():
+        if not one.family:
+            continue
+        for key in [k for k in given if k.startswith(one.family) and k not in declared]:
+            table = folded.get(one.name, {})
+            if isinstance(table, dict):
+                folded[one.name] = {**table, key.removeprefix(one.family): folded.pop(key)}
+    return folded
 
 
 def _type_name(cls: type, name: str, annotation: object) -> str:

@@ -60,6 +60,10 @@ class Recorder(Host):
         """As `Host.cpu_count`."""
         return int(self._note("cpu_count", (), super().cpu_count))
 
+    def uid(self) -> int:
+        """As `Host.uid`."""
+        return int(self._note("uid", (), super().uid))
+
     def listdir(self, path: str) -> list[str]:
         """As `Host.listdir`."""
         return list(self._note("listdir", (path,), lambda: Host.listdir(self, path)))
@@ -79,6 +83,16 @@ class Recorder(Host):
     def stat(self, path: str) -> dict[str, float]:
         """As `Host.stat`."""
         return dict(self._note("stat", (path,), lambda: Host.stat(self, path)))
+
+    def remove(self, path: str) -> None:
+        """As `Host.remove`: it is deleted."""
+        self._note("remove", (path,), lambda: Host.remove(self, path))
+
+    def netlink(self, family: int, kind: int, request: bytes, timeout: float = 2.0) -> list[bytes]:
+        """As `Host.netlink`."""
+        ask = lambda: Host.netlink(self, family, kind, request, timeout)  # noqa: E731
+        show = lambda found: [payload.decode("latin-1") for payload in found]  # noqa: E731
+        return list(self._note("netlink", (family, kind, request.decode("latin-1")), ask, show))
 
     def statvfs(self, path: str, may_hang: bool = False, timeout: float = 2.0) -> FileSystem:
         """As `Host.statvfs`."""
@@ -170,7 +184,7 @@ def _show_answer(answer: Answer) -> dict[str, Any]:
     return {
         "status": answer.status,
         "body": answer.body.decode("latin-1"),
-        "headers": {k: v for k, v in answer.headers.items() if k == "content-type"},
+        "headers": {k: v for k, v in answer.headers.items() if k in ("content-type", "location")},
         "errors": answer.errors.decode("latin-1"),
     }
 
@@ -218,6 +232,11 @@ class Replay(Host):
         known, count = self._recall("cpu_count", ())
         return int(count) if known else 2
 
+    def uid(self) -> int:
+        """What was recorded; a common user's where nothing was."""
+        known, uid = self._recall("uid", ())
+        return int(uid) if known else 1000
+
     def read_bytes(self, path: str) -> bytes:
         """The recorded file."""
         self._recall("read", (path,))
@@ -247,6 +266,17 @@ class Replay(Host):
         """What was recorded, or the tree's."""
         known, fields = self._recall("stat", (path,))
         return dict(fields) if known else super().stat(path)
+
+    def remove(self, path: str) -> None:
+        """Nothing, or the recorded error: a recording stays as it is."""
+        self._recall("remove", (path,))
+
+    def netlink(self, family: int, kind: int, request: bytes, timeout: float = 2.0) -> list[bytes]:
+        """What was recorded; NoData where nothing was."""
+        known, found = self._recall("netlink", (family, kind, request.decode("latin-1")))
+        if not known:
+            raise NoData("netlink was not recorded")
+        return [payload.encode("latin-1") for payload in found]
 
     def statvfs(self, path: str, may_hang: bool = False, timeout: float = 2.0) -> FileSystem:
         """What was recorded; OSError where nothing was."""
