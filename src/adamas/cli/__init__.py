@@ -47,7 +47,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Run one command; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except SystemExit as end:
+        return 1 if end.code else 0  # argparse's 2 for a wrong word is our 1: the user's mistake
     if arguments.command == "run":
         from adamas.agent import run
 

@@ -10,7 +10,7 @@ import time
 from adamas import control
 from adamas.cli import terminal
 from adamas.config import Config, Instance, load
-from adamas.errors import ConfigError, Mistake, NoData
+from adamas.errors import ConfigError, NoData
 from adamas.exposition import Exposition
 from adamas.host import Host
 from adamas.lines import LineEncoder, Plan
@@ -78,6 +78,8 @@ def once(arguments: argparse.Namespace) -> int:
     worker = Worker()
     host.ask_child = worker.ask
     intakes = [Intake(i.cls(host, dict(i.values), i.name)) for i in instances]
+    for intake in intakes:
+        intake.rates.shortest = 0.0  # who asks for two runs knows how far apart they are
     before: dict[str, float] = {}
     failed = False
     batches: list[Batch] = []
@@ -161,8 +163,8 @@ def check(arguments: argparse.Namespace) -> int:
         count = len(error.mistakes)
         print(f"{count} mistake{'s' if count != 1 else ''}", file=sys.stderr)
         return 1
-    for warning in config.warnings:
-        print(terminal.mistake(Mistake(config.path, 0, warning)))
+    for remark in (*config.warnings, *config.notes):
+        print(terminal.mistake(remark))
     outputs = ", ".join(config.outputs) or "none"
     print(f"ok: {len(config.collectors)} collectors, outputs: {outputs}, as {config.hostname or 'no host'}")
     return 0
