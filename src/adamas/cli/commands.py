@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from adamas import control
+from adamas import control, log
 from adamas.cli import terminal
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
@@ -176,6 +176,7 @@ def list_(arguments: argparse.Namespace) -> int:
     if config is None:
         return 1
     registry = Registry(_plugin_folders(config))
+    log.set_level("error")  # what a source lacks here is in the table
     worker = Worker()
     host = Host()
     host.ask_child = worker.ask
