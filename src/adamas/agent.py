@@ -108,7 +108,7 @@ class Agent:
         config = self.config
         log.set_level(config.agent.log_level)
         for warning in config.warnings:
-            log.warning("configuration", warning)
+            log.warning("configuration", str(warning))
         self._take_state_dir()
         if config.history.enabled:
             self._start_history()

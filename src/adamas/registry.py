@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import zlib
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 KINDS: dict[str, type] = {"collectors": Collector, "outputs": Output}
+
+_SUCCEEDS = re.compile(r'^    diamond(?:: ClassVar\[str\])? = "(\w+)"', re.M)
 
 
 class Found:
@@ -86,6 +89,20 @@ class Registry:
         """The collectors that run where the configuration names none."""
         package = importlib.import_module("adamas.collectors")
         return list(package.DEFAULT)
+
+    def successors(self, kind: str) -> dict[str, str]:
+        """Diamond's classes, and what comes with Adamas in place of each.
+
+        Read off the modules' text: to import them all would take a hundred times as long, and memory for good.
+        """
+        package = importlib.import_module(f"adamas.{kind}")
+        found = {}
+        for name in self.builtin(kind):
+            path = os.path.join(package.__path__[0], name)
+            with open(f"{path}.py" if os.path.exists(f"{path}.py") else f"{path}/__init__.py", encoding="utf-8") as file:
+                for old in _SUCCEEDS.findall(file.read()):
+                    found[old] = name
+        return found
 
     def names(self, kind: str) -> list[str]:
         """All names that can be used."""

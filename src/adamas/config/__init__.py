@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 
-from adamas.config.source import Tables, read
+from adamas.config.hostname import HOSTNAME_METHODS, host_name
+from adamas.config.source import Tables, is_diamond, read
 from adamas.errors import ConfigError, Mistake
 from adamas.host import Host, split_address
 from adamas.log import LEVELS
-from adamas.option import Duration, Option, Secret, nearest, option, options_of, suggest, toml
+from adamas.option import Duration, Option, Secret, fold, nearest, option, options_of, suggest, toml
 from adamas.registry import PluginError, Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-HOSTNAME_METHODS = (
-    "smart",
-    "fqdn_short",
-    "fqdn",
-    "fqdn_rev",
-    "uname_short",
-    "uname_rev",
-    "hostname",
-    "hostname_short",
-    "hostname_rev",
-    "none",
-)
 
 
 class AgentTable:
@@ -94,7 +80,12 @@ class Config:
         self.outputs: dict[str, Instance] = {}
         self.hostname = ""
         self.state_dir = ""
-        self.warnings: list[str] = []
+        self.sections: dict[str, str] = {}
+        """The collectors of a diamond.conf: its section's name, and the instance that runs for it."""
+        self.warnings: list[Mistake] = []
+        """What works otherwise than the file may lead one to think; said at start."""
+        self.notes: list[Mistake] = []
+        """Settings of a diamond.conf that do nothing here, and why; only for who asks."""
 
     @property
     def prefix(self) -> tuple[str, str, str]:
@@ -103,15 +94,21 @@ class Config:
 
 
 def load(path: str | None = None) -> Config:
-    """Read and check a file (none: the embedded default). Raises ConfigError with every mistake in it."""
-    tables = read(path) if path else Tables()
-    return build(tables, path or "")
+    """Read and check a file, ours or a diamond.conf (none: the embedded default). Raises ConfigError with every mistake in it."""
+    if not path:
+        return build(Tables())
+    if is_diamond(path):
+        from adamas.config import diamond
+
+        return build(diamond.read(path), path)
+    return build(read(path), path)
 
 
 def build(tables: Tables, path: str = "") -> Config:
     """A checked configuration from tables. Raises ConfigError with every mistake in them."""
     mistakes = list(tables.mistakes)
     config = Config(path)
+    config.sections, config.warnings, config.notes = tables.sections, list(tables.warnings), tables.notes
     known = {*TABLES, *PLUGIN_TABLES, "include"}
     for key, value in tables.data.items():
         if key not in known:
@@ -128,7 +125,7 @@ def build(tables: Tables, path: str = "") -> Config:
     registry = Registry([os.path.join(os.path.dirname(os.path.abspath(path)), f) if path else f for f in config.agent.plugins])
     for folder in config.agent.plugins:
         if path and not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(path)), folder)):
-            config.warnings.append(f"plugins: {folder} is not a folder")
+            config.warnings.append(Mistake(*tables.where("agent", "plugins"), f"plugins: {folder} is not a folder"))
     for kind in PLUGIN_TABLES:
         table = tables.data.get(kind, {})
         wanted: dict[str, Any] = dict(table) if isinstance(table, dict) else {}
@@ -140,7 +137,7 @@ def build(tables: Tables, path: str = "") -> Config:
             if instance is not None:
                 getattr(config, kind)[name] = instance
     if config.agent.plugins:
-        config.warnings += [str(b) for b in registry.broken()]
+        config.warnings += [Mistake(*tables.where("agent", "plugins"), f"plugins: {b}") for b in registry.broken()]
     if mistakes:
         raise ConfigError(mistakes)
     return config
@@ -204,7 +201,7 @@ def _values(tables: Tables, at: tuple[str, ...], cls: type, given: Mapping[str, 
     declared: dict[str, Option] = options_of(cls)
     values: dict[str, Any] = {}
     name = ".".join(at)
-    for key, value in given.items():
+    for key, value in fold(declared, given).items():
         where = tables.where(*at, key)
         if key not in declared:
             near = nearest(key, set(declared) | ({"type", "enabled"} if len(at) > 1 else set()))
@@ -241,33 +238,3 @@ def _check_tables(config: Config, tables: Tables, mistakes: list[Mistake]) -> No
 def is_loopback(host: str) -> bool:
     """Whether an address can only be reached from this machine."""
     return host == "localhost" or host == "::1" or host.startswith("127.")
-
-
-def host_name(method: str) -> str:
-    """This host's name by one of Diamond's methods; "" for `none`."""
-    uname = os.uname().nodename
-    if method == "none":
-        return ""
-    if method in ("smart", "fqdn_short"):
-        short = _fqdn(uname).split(".")[0]
-        if method == "fqdn_short" or short != "localhost":
-            return short
-        return uname.split(".")[0]
-    if method == "fqdn":
-        return _fqdn(uname).replace(".", "_")
-    if method == "fqdn_rev":
-        return ".".join(reversed(_fqdn(uname).split(".")))
-    if method in ("uname_short", "hostname_short"):
-        return uname.split(".")[0]
-    if method == "hostname":
-        return uname
-    return ".".join(reversed(uname.split(".")))
-
-
-def _fqdn(uname: str) -> str:
-    """The full name by the resolver, or the kernel's where that takes longer than a second: a dead DNS must not stop us."""
-    found: list[str] = []
-    asking = threading.Thread(target=lambda: found.append(socket.getfqdn()), daemon=True)
-    asking.start()
-    asking.join(1.0)
-    return found[0] if found else uname

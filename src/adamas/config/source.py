@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 MOST_SYNTAX_ERRORS = 20
 MOST_SIZE = 4 << 20
 BROKEN = "__broken__"
+OURS = {"agent", "web", "history", "agent.", "outputs.", "collectors."}
+"""How tables of ours begin that no diamond.conf has."""
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_TABLE = re.compile(r"^\s*\[\s*(\w+\.?)", re.M)
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"([^"]*)"|'([^']*)'""")
 _FILLED = re.compile(r"\$\{(env|file):([^}]*)\}")
 
@@ -36,6 +39,9 @@ class Tables:
         self.files: list[str] = []
         self.lines: dict[tuple[str, ...], tuple[str, int]] = {}
         self.mistakes: list[Mistake] = []
+        self.sections: dict[str, str] = {}
+        self.warnings: list[Mistake] = []
+        self.notes: list[Mistake] = []
 
     def where(self, *path: str) -> tuple[str, int]:
         """File and line of a key, or of the table around it."""
@@ -43,6 +49,17 @@ class Tables:
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
         return (self.files[0] if self.files else "configuration", 0)
+
+
+def is_diamond(path: str) -> bool:
+    """Whether a file is a diamond.conf: that has a section [server], which we do not have, or includes one by [configs]."""
+    if path.endswith(".toml"):
+        return False
+    try:
+        tables = set(_TABLE.findall(read_file(path, MOST_SIZE).decode("utf-8", "replace")))
+    except OSError:
+        return False
+    return bool(tables & {"server", "configs"}) or (path.endswith(".conf") and not tables & OURS)
 
 
 def read(path: str) -> Tables:
