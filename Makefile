@@ -43,7 +43,7 @@ docs: $(VENV)/.package ## Write docs/ anew from what the code declares
 
 lock: ## Renew requirements/*.txt (needs uv)
 	uv pip compile --quiet --upgrade --python-version 3.11 --python-platform linux --generate-hashes --no-header \
-		pyproject.toml requirements/build.in -o requirements/run.txt
+		--all-extras pyproject.toml requirements/build.in -o requirements/run.txt
 	uv pip compile --quiet --upgrade --python-version 3.11 --python-platform linux --generate-hashes --no-header \
 		requirements/test.in -o requirements/test.txt
 
