@@ -9,6 +9,7 @@ import time
 
 from adamas import control, log
 from adamas.cli import terminal
+from adamas.cli.sampling import Sampler, loaded
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
 from adamas.exposition import Exposition
@@ -28,16 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adamas.collector import Collector
-
-
-def _load(path: str | None) -> Config | None:
-    """The configuration, or None after its mistakes were printed."""
-    try:
-        return load(path)
-    except ConfigError as error:
-        for mistake in error.mistakes:
-            print(terminal.bad(str(mistake)), file=sys.stderr)
-        return None
 
 
 def _instances(config: Config, names: list[str]) -> list[Instance] | None:
@@ -70,45 +61,20 @@ def _plugin_folders(config: Config) -> list[str]:
 
 def once(arguments: argparse.Namespace) -> int:
     """Collect now and print the samples."""
-    config = _load(arguments.config)
+    config = loaded(arguments.config)
     instances = _instances(config, arguments.names) if config is not None else None
     if config is None or instances is None:
         return 1
-    host = Host(arguments.root)
-    worker = Worker()
-    host.ask_child = worker.ask
-    intakes = [Intake(i.cls(host, dict(i.values), i.name)) for i in instances]
-    for intake in intakes:
-        intake.rates.shortest = 0.0  # who asks for two runs knows how far apart they are
-    before: dict[str, float] = {}
-    failed = False
-    batches: list[Batch] = []
+    sampler = Sampler(instances, arguments.root)
     try:
-        for turn in range(2 if arguments.twice else 1):
-            if turn:
-                time.sleep(arguments.twice)
-            batches = []
-            for intake in intakes:
-                collector = intake.collector
-                started = time.monotonic()
-                collector.elapsed = started - before.get(collector.instance, started)
-                before[collector.instance] = started
-                try:
-                    series, values = intake.gather()
-                    batch = intake.publish(series, values, time.time(), started)
-                except NoData as reason:
-                    print(f"{collector.instance}: no data: {reason}", file=sys.stderr)
-                    continue
-                except Exception as error:
-                    failed = True
-                    print(terminal.bad(f"{collector.instance}: {type(error).__name__}: {error}"), file=sys.stderr)
-                    continue
-                if batch is not None:
-                    batches.append(batch)
+        batches = sampler.turn()
+        if arguments.twice:
+            time.sleep(arguments.twice)
+            batches = sampler.turn()
     finally:
-        worker.stop()
+        sampler.stop()
     sys.stdout.write(_spell(config, batches, arguments.spelling))
-    return 2 if failed else 0
+    return 2 if sampler.failed else 0
 
 
 def _spell(config: Config, batches: list[Batch], spelling: str) -> str:
@@ -172,7 +138,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 def list_(arguments: argparse.Namespace) -> int:
     """Show what there is, and which collectors find their source here."""
-    config = _load(arguments.config)
+    config = loaded(arguments.config)
     if config is None:
         return 1
     registry = Registry(_plugin_folders(config))
@@ -215,7 +181,7 @@ def describe(arguments: argparse.Namespace) -> int:
     """Show a collector or an output: options, metrics, an example."""
     from adamas.describe import describe as tell
 
-    config = _load(arguments.config)
+    config = loaded(arguments.config)
     if config is None:
         return 1
     registry = Registry(_plugin_folders(config))
@@ -235,7 +201,7 @@ def describe(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Show what a running agent does."""
-    config = _load(arguments.config)
+    config = loaded(arguments.config)
     if config is None:
         return 1
     path = os.path.join(config.state_dir, control.NAME)
@@ -254,7 +220,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 def record(arguments: argparse.Namespace) -> int:
     """Capture what a collector reads as a test case: two runs, their inputs and what came of them."""
-    config = _load(arguments.config)
+    config = loaded(arguments.config)
     instances = _instances(config, [arguments.name]) if config is not None else None
     if config is None or instances is None:
         return 1
