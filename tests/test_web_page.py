@@ -172,6 +172,9 @@ def test_the_past_is_loaded_from_the_history(page: Browser) -> None:
 def test_any_series_is_found_laid_over_others_and_zoomed(page: Browser) -> None:
     page.evaluate("location.hash = '#explore'")
     page.wait("document.querySelectorAll('#explore .list button').length > 50")
+    assert page.evaluate("document.querySelectorAll('#explore .list details:not([open]) > summary').length") > 5
+    page.evaluate("document.querySelector('#explore .list summary').click()")
+    page.wait("document.querySelector('#explore .list [open] button').checkVisibility()")
     page.evaluate("(e => { e.value = 'cpu total sys'; e.dispatchEvent(new Event('input')) })(document.getElementById('search'))")
     page.wait("document.querySelectorAll('#explore .list button').length === 1")
     page.evaluate("document.querySelector('#explore .list button').click()")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from adamas.exposition import CONTENT_TYPE
 from adamas.web import when
-from adamas.web.answer import Refused, as_json, body, encode
+from adamas.web.asgi import Refused, as_json, content
 from adamas.web.pattern import Pattern
 
 if TYPE_CHECKING:
-    from starlette.datastructures import QueryParams
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from collections.abc import Callable
 
+    from adamas.web.asgi import Request, Response
     from adamas.web.live import Live
     from adamas.web.past import Past
     from adamas.web.view import View
@@ -25,6 +25,9 @@ MOST_LISTED = 5_000
 MOST_MATCH = 200
 LATE = 3
 """After so many intervals without a run, a collector does not run."""
+
+_CHANGING = re.compile(r"\{.*\}|\[.*\]|[*?\[\]{}]")
+"""What of a pattern is not the same in every name that fits."""
 
 TROUBLE = ("failed", "backoff", "stuck", "overrun")
 
@@ -44,10 +47,10 @@ def moment(text: str, name: str, now: float) -> float:
         raise Refused(400, f"{name}: {error}") from None
 
 
-def span(query: QueryParams, now: float, default: str) -> tuple[float, float]:
+def span(request: Request, now: float, default: str) -> tuple[float, float]:
     """(from, until) of a query."""
-    start = moment(query.get("from", default), "from", now)
-    end = moment(query.get("until", "now"), "until", now)
+    start = moment(request.get("from", default), "from", now)
+    end = moment(request.get("until", "now"), "until", now)
     if start >= end:
         raise Refused(400, "from: earlier than until")
     return start, end
@@ -96,7 +99,7 @@ class Api:
         """200 while it measures, 503 where it does not."""
         found = health(self._view.status())
         answer = as_json(request, found)
-        answer.status_code = 503 if found["status"] == "failed" else 200
+        answer.status = 503 if found["status"] == "failed" else 200
         return answer
 
     async def status(self, request: Request) -> Response:
@@ -107,37 +110,36 @@ class Api:
     async def metrics(self, request: Request) -> Response:
         """Every current value, for Prometheus."""
         text = self._view.prometheus().render(self._view.latest())
-        return body(request, text.encode("utf-8", "backslashreplace"), CONTENT_TYPE)
+        return content(request, text.encode("utf-8", "backslashreplace"), CONTENT_TYPE)
 
     async def latest(self, request: Request) -> Response:
         """The current values whose names match one of the patterns."""
-        wanted = patterns(request.query_params.getlist("match"))
+        wanted = patterns(request.fields.get("match", []))
         return as_json(request, {"now": time.time(), "batches": list(self._live.batches(wanted))})
 
     async def series(self, request: Request) -> Response:
         """The series whose name contains every word of `match`, or matches it as a pattern; with their value now."""
-        match = request.query_params.get("match", "").strip()
+        match = request.get("match").strip()
         if len(match) > MOST_MATCH:
             raise Refused(400, f"match: at most {MOST_MATCH} characters")
-        limit = whole(request.query_params.get("limit", "1000"), "limit", 1, MOST_LISTED)
-        every = await self._past.series()
-        found = sorted(name for name in every if _fits(name, match))
-        values = {n: (b["time"], v) for b in self._live.batches([]) for n, v in b["values"].items()}
-        listed = []
-        for name in found[:limit]:
-            at, value = values.get(name, (None, None))
-            listed.append({**every[name], "time": at, "value": value})
-        return as_json(request, {"now": time.time(), "count": len(found), "series": listed})
+        limit = whole(request.get("limit", "1000"), "limit", 1, MOST_LISTED)
+        found = await self._past.series(*wanted(match))
+        names = sorted(found)[:limit]
+        listed = {name: {**found[name], "time": None, "value": None} for name in names}
+        for batch in self._live.batches([]):
+            for name, value in batch["values"].items():
+                if name in listed:
+                    listed[name].update(time=batch["time"], value=value)
+        return as_json(request, {"now": time.time(), "count": len(found), "series": list(listed.values())})
 
     async def query(self, request: Request) -> Response:
         """The past of some series, in at most so many points."""
-        query = request.query_params
-        names = query.getlist("series")
+        names = request.fields.get("series", [])
         if not 1 <= len(names) <= MOST_NAMES:
             raise Refused(400, f"series: 1 to {MOST_NAMES} names")
-        points = whole(query.get("points", "600"), "points", 1, MOST_POINTS)
+        points = whole(request.get("points", "600"), "points", 1, MOST_POINTS)
         now = time.time()
-        start, end = span(query, now, "-1h")
+        start, end = span(request, now, "-1h")
         if self._view.history() is None:
             raise Refused(503, "the history is off, so there is no past to show")
         found = await self._past.read(dict.fromkeys(names), start, end, points)
@@ -151,11 +153,18 @@ class Api:
             }
             for name, rows in found.items()
         ]
-        return body(request, encode({"now": now, "from": start, "until": end, "series": answer}), "application/json")
+        return as_json(request, {"now": now, "from": start, "until": end, "series": answer})
 
 
-def _fits(name: str, match: str) -> bool:
+def wanted(match: str) -> tuple[str, Callable[[str], bool]]:
+    """(a part that is in every name that fits, whether a name fits): all of its words, or a pattern."""
     if any(letter in match for letter in "*?[{"):
-        return patterns([match])[0].matches(name.split("."))
-    lower = name.lower()
-    return all(word in lower for word in match.lower().split())
+        pattern = patterns([match])[0]
+        return max(_CHANGING.split(match), key=len), lambda name: pattern.matches(name.split("."))
+    words = match.lower().split()
+
+    def fits(name: str) -> bool:
+        lower = name.lower()
+        return all(word in lower for word in words)
+
+    return max(words, key=len, default=""), fits

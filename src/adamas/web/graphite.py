@@ -12,21 +12,17 @@ import math
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
-from zoneinfo import ZoneInfo
 
 from adamas.web import when
-from adamas.web.answer import Refused, as_json
-from adamas.web.guard import read_body
+from adamas.web.asgi import Refused, as_json
 from adamas.web.pattern import Pattern
 from adamas.web.target import FUNCTIONS, Call, Line, Parser, Path, evaluate, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import tzinfo
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-
+    from adamas.web.asgi import Request, Response
     from adamas.web.past import Bucket, Past
     from adamas.web.view import View
 
@@ -37,18 +33,6 @@ MOST_SERIES = 500
 MOST_POINTS = 500_000
 FINEST = 20_000
 DEFAULT_POINTS = 2_000
-
-
-async def form(request: Request) -> dict[str, list[str]]:
-    """What is asked: the query and, of a POST, its form."""
-    pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=1000)
-    if request.method == "POST":
-        text = (await read_body(request.receive)).decode("utf-8", "replace")
-        pairs += parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
 
 
 class Grid:
@@ -83,6 +67,18 @@ def usual_step(rows: Sequence[Bucket]) -> float:
     return steps[len(steps) // 2] if steps else 0.0
 
 
+def time_zone(name: str) -> tzinfo | None:
+    """A time zone by its name; that of this machine without one."""
+    if not name:
+        return None
+    from zoneinfo import ZoneInfo  # a third of a megabyte that few ask for
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise Refused(400, "tz: the name of a time zone") from None
+
+
 class Graphite:
     """The routes."""
 
@@ -92,15 +88,14 @@ class Graphite:
 
     async def render(self, request: Request) -> Response:
         """The series of every target."""
-        given = await form(request)
-        targets = given.get("target", [])
+        targets = request.fields.get("target", [])
         if len(targets) > MOST_TARGETS:
             raise Refused(400, f"at most {MOST_TARGETS} targets")
-        if given.get("format", ["json"])[0] != "json":
+        if request.get("format", "json") != "json":
             raise Refused(400, "format=json is what there is")
-        start, end = self._span(given)
-        most = self._points(given)
-        names = Names(await self._past.series(), self._prefix())
+        start, end = self._span(request)
+        most = self._points(request)
+        names = Names(await self._past.names(), self._prefix())
         answer: list[dict[str, Any]] = []
         budget = MOST_POINTS
         for target in targets:
@@ -116,10 +111,9 @@ class Graphite:
 
     async def find(self, request: Request) -> Response:
         """The nodes of the tree of names that match a pattern."""
-        given = await form(request)
-        query = self._query(given)
-        nodes = Names(await self._past.series(), self._prefix()).nodes(query)
-        shape = given.get("format", ["treejson"])[0]
+        query = self._query(request)
+        nodes = Names(await self._past.names(), self._prefix()).nodes(query)
+        shape = request.get("format", "treejson")
         if shape == "completer":
             metrics = [{"path": p if leaf else p + ".", "name": p.split(".")[-1], "is_leaf": str(int(leaf))} for p, leaf in nodes]
             return as_json(request, {"metrics": metrics})
@@ -136,23 +130,27 @@ class Graphite:
 
     async def expand(self, request: Request) -> Response:
         """The paths that match a pattern."""
-        given = await form(request)
-        names = Names(await self._past.series(), self._prefix())
-        leaves = given.get("leavesOnly", ["0"])[0] == "1"
+        names = Names(await self._past.names(), self._prefix())
+        leaves = request.get("leavesOnly") == "1"
         found = {
-            path for query in given.get("query", []) for path, leaf in names.nodes(self._pattern(query)) if leaf or not leaves
+            path
+            for query in request.fields.get("query", [])
+            for path, leaf in names.nodes(self._pattern(query))
+            if leaf or not leaves
         }
         return as_json(request, {"results": sorted(found)})
 
     async def index(self, request: Request) -> Response:
         """Every name."""
-        return as_json(request, sorted(await self._past.series()))
+        return as_json(request, sorted(await self._past.names()))
 
     async def functions(self, request: Request) -> Response:
         """What may be written around a pattern."""
-        name = request.path_params.get("name", "")
-        if not name:
-            return as_json(request, {f.name: f.described() for f in FUNCTIONS.values()})
+        return as_json(request, {f.name: f.described() for f in FUNCTIONS.values()})
+
+    async def function(self, request: Request) -> Response:
+        """One of them."""
+        name = request.path.removeprefix("/functions/").removesuffix("/")
         if name not in FUNCTIONS:
             raise Refused(404, f"there is no function {name}")
         return as_json(request, FUNCTIONS[name].described())
@@ -169,26 +167,21 @@ class Graphite:
         status = self._view.status()
         return str(status.get("prefix") or f"servers.{status['hostname'].replace('.', '_')}")
 
-    def _span(self, given: dict[str, list[str]]) -> tuple[float, float]:
+    def _span(self, request: Request) -> tuple[float, float]:
         now = time.time()
-        zone = None
-        if name := given.get("tz", [""])[0]:
-            try:
-                zone = ZoneInfo(name)
-            except (ValueError, OSError, KeyError):
-                raise Refused(400, "tz: the name of a time zone") from None
+        zone = time_zone(request.get("tz"))
         moments = []
         for key, default in (("from", "-24h"), ("until", "now")):
             try:
-                moments.append(when.seconds(given.get(key, [default])[0] or default, now, zone))
+                moments.append(when.seconds(request.get(key) or default, now, zone))
             except ValueError as error:
                 raise Refused(400, f"{key}: {error}") from None
         if moments[0] >= moments[1]:
             raise Refused(400, "from: earlier than until")
         return moments[0], moments[1]
 
-    def _points(self, given: dict[str, list[str]]) -> int:
-        text = given.get("maxDataPoints", [""])[0]
+    def _points(self, request: Request) -> int:
+        text = request.get("maxDataPoints")
         if not text:
             return DEFAULT_POINTS
         try:
@@ -199,8 +192,8 @@ class Graphite:
             raise Refused(400, "maxDataPoints: a number from 1")
         return min(int(wanted), FINEST)
 
-    def _query(self, given: dict[str, list[str]]) -> Pattern:
-        texts = given.get("query", [])
+    def _query(self, request: Request) -> Pattern:
+        texts = request.fields.get("query", [])
         if len(texts) != 1 or not texts[0]:
             raise Refused(400, "query: one pattern")
         return self._pattern(texts[0])
@@ -231,7 +224,7 @@ class Graphite:
 class Names:
     """Every name as a tree, as it is and below the prefix that Graphite's server has it under."""
 
-    def __init__(self, names: Sequence[str] | dict[str, Any], prefix: str) -> None:
+    def __init__(self, names: Iterable[str], prefix: str) -> None:
         self._prefix = [node for node in prefix.split(".") if node]
         self._names = [(name.split("."), name) for name in sorted(names)]
         self._roots = {nodes[0] for nodes, _ in self._names}

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.responses import Response
-
-from adamas.web.answer import Refused, body
+from adamas.web.asgi import Refused, Response, content
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from adamas.web.asgi import Request
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {
@@ -34,15 +32,12 @@ class Page:
         self._files = known_files()
 
     async def index(self, request: Request) -> Response:
-        """The page itself; with the cookie, where the token was just shown."""
-        answer = self._file(request, "index.html")
-        if cookie := request.scope.get("adamas.cookie"):
-            answer.headers["set-cookie"] = cookie
-        return answer
+        """The page itself."""
+        return self._file(request, "index.html")
 
     async def file(self, request: Request) -> Response:
         """One of its files."""
-        return self._file(request, request.path_params["name"])
+        return self._file(request, request.path.removeprefix("/static/"))
 
     def _file(self, request: Request, name: str) -> Response:
         path = self._files.get(name)
@@ -52,5 +47,5 @@ class Page:
         tag = f'"{about.st_mtime_ns:x}-{about.st_size:x}"'
         headers = {"etag": tag, "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        return body(request, path.read_bytes(), TYPES[path.suffix], headers)
+            return Response(304, b"", headers)
+        return content(request, path.read_bytes(), TYPES[path.suffix], headers)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adamas.metric import RATE
-from adamas.web.answer import Refused
+from adamas.web.asgi import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +26,7 @@ PATIENCE = 30.0
 MOST_SERIES = 100_000
 FRESH = 15.0
 """Seconds that a list of the history's names is good for; what is new is known from the last batches anyway."""
+ABOUT = ("name", "collector", "kind", "unit", "help")
 
 
 class Past:
@@ -35,8 +36,8 @@ class Past:
         self._view = view
         self._live = live
         self._thread = ThreadPoolExecutor(1, "web-history")
-        self._listed: dict[str, dict[str, Any]] = {}
-        self._listed_at = -FRESH
+        self._names: list[str] = []
+        self._listed = -FRESH
 
     def close(self) -> None:
         """Take no more questions."""
@@ -70,24 +71,32 @@ class Past:
             return []
         return [(found[0], found[1], found[1], found[1])]
 
-    async def series(self) -> dict[str, dict[str, Any]]:
-        """What is known of every series that there is now or was: name, collector, kind, unit, help and labels."""
+    async def names(self) -> set[str]:
+        """The name of every series that there is now or was."""
         history = self._view.history()
         if history is None:
-            self._listed = {}
-        elif time.monotonic() - self._listed_at > FRESH:
-            wanted = ("name", "collector", "kind", "unit", "help")
-            rows = await self._ask(lambda: history.names("", MOST_SERIES))
-            self._listed = {row["name"]: {**{key: row[key] for key in wanted}, "labels": {}} for row in rows}
-            self._listed_at = time.monotonic()
-        found = dict(self._listed)
+            self._names = []
+        elif time.monotonic() - self._listed > FRESH:
+            self._names = await self._ask(lambda: [row["name"] for row in history.names("", MOST_SERIES)])
+            self._listed = time.monotonic()
+        return {*self._names, *[point.name for point, _ in self._live.points()]}
+
+    async def series(self, part: str, fits: Callable[[str], bool]) -> dict[str, dict[str, Any]]:
+        """Name, collector, kind, unit, help and labels of each series whose name fits; `part` is in all of their names."""
+        history = self._view.history()
+        found: dict[str, dict[str, Any]] = {}
+        if history is not None:
+            for row in await self._ask(lambda: history.names(part, MOST_SERIES)):
+                if fits(row["name"]):
+                    found[row["name"]] = {**{key: row[key] for key in ABOUT}, "labels": {}}
         for point, series in self._live.points():
-            found[point.name] = {
-                "name": point.name,
-                "collector": series.source.instance,
-                "kind": point.kind,
-                "unit": f"{point.unit or '1'}/s" if point.conversion == RATE else point.unit,
-                "help": point.help,
-                "labels": series.label_pairs(),
-            }
+            if fits(point.name):
+                found[point.name] = {
+                    "name": point.name,
+                    "collector": series.source.instance,
+                    "kind": point.kind,
+                    "unit": f"{point.unit or '1'}/s" if point.conversion == RATE else point.unit,
+                    "help": point.help,
+                    "labels": series.label_pairs(),
+                }
         return found

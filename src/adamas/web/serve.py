@@ -13,31 +13,24 @@ from typing import TYPE_CHECKING
 
 import h11
 import uvicorn
-from starlette.routing import Route, Router
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adamas import log
-from adamas.web.answer import Refused, encode
 from adamas.web.api import Api
+from adamas.web.asgi import encode
 from adamas.web.graphite import Graphite
-from adamas.web.guard import HEADERS, METHODS, MOST_HEADERS, Guard
+from adamas.web.guard import HEADERS, MOST_HEADERS, Guard
 from adamas.web.live import Live
 from adamas.web.page import STATIC, Page
 from adamas.web.past import Past
+from adamas.web.routes import Routes
 
 if TYPE_CHECKING:
     import socket
     import threading
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import TypeAlias
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import Sequence
 
     from adamas.web.view import View
-
-    Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 MOST_CONNECTIONS = 128
 KEEP_ALIVE = 30
@@ -131,8 +124,9 @@ class Serving:
         self._socket = sock
         live = Live(view)
         self._past = Past(view, live)
+        routes = Routes(Api(view, live, self._past), Graphite(view, self._past), Page())
         login = (STATIC / "token.html").read_text()
-        self._app = Guard(router(Api(view, live, self._past), Graphite(view, self._past), Page()), host, token, login, names)
+        self._app = Guard(routes, host, token, login, names)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: Server | None = None
 
@@ -176,50 +170,3 @@ class Serving:
             self._loop.call_soon_threadsafe(self._server.ended.set)
         except RuntimeError:
             pass  # it has ended by itself
-
-
-def router(api: Api, graphite: Graphite, page: Page) -> Router:
-    """Every address that there is."""
-    routes = []
-    for path, endpoint in (
-        ("/", page.index),
-        ("/static/{name:path}", page.file),
-        ("/metrics", api.metrics),
-        ("/health", api.health),
-        ("/api/status", api.status),
-        ("/api/series", api.series),
-        ("/api/query", api.query),
-        ("/api/latest", api.latest),
-    ):
-        routes.append(Route(path, only_read(endpoint), methods=METHODS))
-    for path, endpoint in (
-        ("/render", graphite.render),
-        ("/metrics/find", graphite.find),
-        ("/metrics/expand", graphite.expand),
-        ("/metrics/index.json", graphite.index),
-        ("/functions", graphite.functions),
-        ("/functions/{name}", graphite.functions),
-        ("/version", graphite.version),
-        ("/tags", graphite.nothing),
-        ("/tags/autoComplete/tags", graphite.nothing),
-        ("/tags/autoComplete/values", graphite.nothing),
-        ("/events/get_data", graphite.nothing),
-    ):
-        # Grafana and graphite-web's other clients write them with and without a slash at the end.
-        routes += [Route(path, endpoint, methods=METHODS), Route(path + "/", endpoint, methods=METHODS)]
-    return Router(routes, redirect_slashes=False, default=_nothing_here)
-
-
-def only_read(endpoint: Endpoint) -> Endpoint:
-    """The endpoint of an address that takes no POST."""
-
-    async def read(request: Request) -> Response:
-        if request.method == "POST":
-            raise Refused(405, "GET or HEAD", {"allow": "GET, HEAD"})
-        return await endpoint(request)
-
-    return read
-
-
-async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
-    raise Refused(404, "there is nothing here; / is the page, /api/status, /api/series, /api/query and /metrics the data")

@@ -1,7 +1,7 @@
 """The web server: a socket, a thread with a loop of its own, and the routes.
 
 The address is bound at once, in the caller's thread, so that a mistake is seen at once; what costs memory and time to
-import (asyncio, uvicorn, starlette) is imported in the server's own thread while the collectors already run.
+import (asyncio, uvicorn) is imported in the server's own thread while the collectors already run.
 """
 
 from __future__ import annotations

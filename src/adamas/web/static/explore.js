@@ -8,7 +8,8 @@ import { tabulate } from "./feed.js";
 
 const COLOURS = ["--blue", "--amber", "--teal", "--pink", "--violet", "--green", "--red", "--sky", "--slate", "--ochre"];
 const MOST = COLOURS.length;
-const SHOWN = 400;
+const SHOWN = 2000;
+const OPEN = 120; // so many series are listed at once, more only by their groups
 const ZOOM_POINTS = 800;
 
 /** A name as a pattern that matches it and nothing else. */
@@ -70,7 +71,7 @@ export class ExploreView {
     this.#search.addEventListener("keydown", (event) => {
       if (event.key === "ArrowDown") {
         event.preventDefault();
-        this.#list.querySelector("button")?.focus();
+        this.#list.querySelector("summary")?.focus();
       }
     });
     this.#list.addEventListener("keydown", (event) => this.#walk(event));
@@ -108,7 +109,7 @@ export class ExploreView {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const all = [...this.#list.querySelectorAll("button")];
+    const all = [...this.#list.querySelectorAll("summary, [open] button")];
     const to = all.indexOf(document.activeElement) + step;
     if (to < 0) this.#search.focus();
     else all[to]?.focus();
@@ -143,12 +144,13 @@ export class ExploreView {
       const group = one.name.split(".")[0];
       groups.set(group, [...(groups.get(group) ?? []), one]);
     }
+    const open = series.length <= OPEN;
     this.#list.replaceChildren(
       ...[...groups].map(([group, members]) =>
         h(
-          "section",
-          { "aria-label": group },
-          h("h3", {}, group, h("small", {}, String(members.length))),
+          "details",
+          { open: open || members.some((one) => this.#chosen.includes(one.name)) },
+          h("summary", {}, group, h("small", {}, String(members.length))),
           h("ul", {}, members.map((one) => this.#item(one, group))),
         ),
       ),
@@ -209,7 +211,7 @@ export class ExploreView {
       });
       this.#chart = new Chart(this.#holder, { lines, onzoom: (from, to) => void this.zoom({ from, to }), onhover: (at) => this.#hover(at) });
     }
-    say(this.#hint, this.#chosen.length ? "" : "Choose a series on the left to see it here. Several may be laid over one another.");
+    say(this.#hint, this.#chosen.length ? "" : "Choose a series from the list to see it here. Several may be laid over one another.");
     this.#root.querySelector(".stage").classList.toggle("blank", !this.#chosen.length);
     this.#rows();
     this.refresh();

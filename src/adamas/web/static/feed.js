@@ -115,6 +115,11 @@ export class Feed {
     return first === Infinity ? 0 : first;
   }
 
+  /** How old the newest value of some series is. */
+  age(names) {
+    return now() - Math.max(0, ...names.map((name) => this.lines.get(name)?.times.at(-1) ?? 0));
+  }
+
   /** The newest value of a series, or undefined. */
   last(name) {
     const line = this.lines.get(name);

@@ -217,6 +217,7 @@ const pressure = {
   id: "pressure",
   title: "Pressure",
   collector: "pressure",
+  optional: true,
   href: "#explore?q=pressure.",
   match: ["pressure.*.some.avg10"],
   names: (known) => SHORT_OF.map(([name]) => `pressure.${name}.some.avg10`).filter((name) => known.includes(name)),

@@ -33,6 +33,7 @@ let interval = 10;
 let status = null;
 let troubles = new Map();
 let failures = 0;
+let refused = "";
 let timer = 0;
 let statusDue = 0;
 
@@ -126,7 +127,7 @@ function takeStatus(answer) {
   status = answer;
   feed.history = Boolean(answer.history);
   interval = Math.min(10, ...answer.collectors.filter((c) => c.state === "ok").map((c) => c.interval));
-  troubles = new Map(answer.collectors.filter((c) => c.state !== "ok" && c.state !== "starting").map((c) => [c.type, `The collector ${c.name} gives nothing (${c.state})${c.error ? `: ${c.error}` : ""}`]));
+  troubles = new Map(answer.collectors.filter((c) => c.state !== "ok" && c.state !== "starting").map((c) => [c.type, `The collector ${c.name} gives nothing (${c.state})${c.error ? `: ${c.error.replace(/\.$/, "")}` : ""}.`]));
   for (const tile of overview.tiles) {
     if (tile.collector && !answer.collectors.some((c) => c.type === tile.collector)) troubles.set(tile.collector, `The collector ${tile.collector} is not on.`);
   }
@@ -148,7 +149,7 @@ function tellUptime() {
 function tellBanner() {
   const banner = $("banner");
   const old = duration((Date.now() - link.since) / 1000);
-  const words = {
+  const words = refused || {
     away: `The agent does not answer. What you see is from ${clock(link.since / 1000)}, ${old} ago. Trying again…`,
     token: "The agent asks for its token.",
   }[link.state];
@@ -214,9 +215,11 @@ async function tick() {
     await feed.load(wanted);
     refresh();
     failures = 0;
+    refused = "";
   } catch (error) {
     failures += 1;
-    if (!(error instanceof Refusal) && link.state !== "away") console.warn(error);
+    if (error instanceof Refusal) refused = link.state === "token" ? "" : `The agent cannot say what it does: ${error.message}.`;
+    else if (link.state !== "away") console.warn(error);
   } finally {
     running = false;
     tellBanner();

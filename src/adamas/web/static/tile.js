@@ -2,11 +2,12 @@
 
 import { Chart, Legend } from "./chart.js";
 import { h, say } from "./dom.js";
-import { clock, parts } from "./format.js";
+import { clock, duration, parts } from "./format.js";
 
 /**
  * What a tile shows is said by a plan:
  *   id, title, collector (whose trouble explains an empty tile), match (patterns for /api/latest), href (its series),
+ *   optional: not there where it has nothing to show;
  *   names(known): the series it needs, none where it cannot be shown;
  *   lines(known): [{label, colour, unit, dash, fill, help}]; stacked, tops: as Chart has them;
  *   table(feed, known): [times, a column for each line...];
@@ -29,6 +30,7 @@ export class Tile {
     this.when = h("span", { class: "when" });
     this.holder = h("div", { class: "chart", role: "img" });
     this.empty = h("p", { class: "empty" });
+    this.problem = h("p", { class: "problem" });
     this.keys = h("div", { class: "keys" });
     this.element = h(
       "article",
@@ -41,6 +43,7 @@ export class Tile {
         plan.tools?.(),
         h("p", { class: "now" }, this.number, this.unit, this.note),
       ),
+      this.problem,
       this.keys,
       this.holder,
       this.empty,
@@ -69,6 +72,8 @@ export class Tile {
     const names = this.#plan.names(known);
     const shape = JSON.stringify([names, this.#plan.lines(names)]);
     this.element.classList.toggle("blank", names.length === 0);
+    this.element.hidden = Boolean(this.#plan.optional) && names.length === 0;
+    say(this.problem, names.length && trouble ? `${trouble} Its last values are ${duration(feed.age(names))} old.` : "");
     if (names.length === 0) {
       say(this.empty, trouble || `Waiting for the first values of ${this.#plan.collector}…`);
       return;
