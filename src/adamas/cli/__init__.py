@@ -1,4 +1,4 @@
-"""What a user types: `adamas run`, `once`, `check`, `list`, `describe`, `status`, `record`."""
+"""What a user types: `adamas run`, `once`, `check`, `list`, `describe`, `status`, `record`, `convert`, `compare`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def parser() -> argparse.ArgumentParser:
     record.add_argument("name", metavar="NAME")
     record.add_argument("directory", metavar="DIR")
     record.add_argument("--seconds", type=float, default=1.0, metavar="N", help="time between the two runs (default: 1)")
+    convert = command(
+        "convert", "print a diamond.conf as a configuration of ours, and what could not be carried over", config=False
+    )
+    convert.add_argument("file", metavar="DIAMOND.CONF")
+    compare = command("compare", "say how our names and values differ from those of the daemon that runs today")
+    compare.add_argument("--against", required=True, metavar="HOST:PORT|FILE", help="where its Graphite lines come to, or are")
+    compare.add_argument(
+        "--seconds", type=float, default=0.0, metavar="N", help="how long (default: two intervals; 2 for a file)"
+    )
+    compare.add_argument("--details", action="store_true", help="every name, not only the first few")
+    compare.add_argument("--as", dest="spelling", default="diamond", choices=("path", "diamond"))
     return top
 
 

@@ -9,6 +9,8 @@ import time
 
 from adamas import control, log
 from adamas.cli import terminal
+from adamas.cli.compare import compare
+from adamas.cli.convert import convert
 from adamas.cli.sampling import Sampler, loaded
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
@@ -129,7 +131,7 @@ def check(arguments: argparse.Namespace) -> int:
         count = len(error.mistakes)
         print(f"{count} mistake{'s' if count != 1 else ''}", file=sys.stderr)
         return 1
-    for remark in (*config.warnings, *config.notes):
+    for remark in sorted((*config.warnings, *config.notes), key=lambda m: (m.file, m.line)):
         print(terminal.mistake(remark))
     outputs = ", ".join(config.outputs) or "none"
     print(f"ok: {len(config.collectors)} collectors, outputs: {outputs}, as {config.hostname or 'no host'}")
@@ -257,4 +259,6 @@ COMMANDS = {
     "describe": describe,
     "status": status,
     "record": record,
+    "convert": convert,
+    "compare": compare,
 }
