@@ -43,6 +43,7 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "base", "manager", "helpers", "hel
 
 WORDS = {
     "adamas": "the package's own name",
+    "diamond": "a spelling, and the attribute that names what is succeeded",
     "file": "any file",
     "files": "any files",
     "http": "the protocol",

@@ -25,7 +25,7 @@ from adamas.naming import Naming
 from adamas.pipeline import Intake
 from adamas.runner import Runner, Task
 from adamas.sender import Sender
-from adamas.worker import Worker, isolate
+from adamas.worker import Worker, isolate, isolate_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Agent:
         self.host = Host()
         self.worker = Worker()
         self.host.ask_child = self.worker.ask
+        self.host.prefix = config.prefix
         self.host.agent = self.status
         self.runner = Runner(self._publish, self._passed, lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds))
         self.senders: dict[str, Sender] = {}
@@ -172,6 +173,8 @@ class Agent:
     def _add_output(self, instance: Instance) -> None:
         output: Output = instance.cls(dict(instance.values), instance.name)
         output.spelling = self._naming(output.naming or type(output).default_naming)
+        if output.isolation == "process":
+            isolate_output(output, self.worker, instance.origin, instance.values)
         sender = Sender(output)
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest
@@ -275,6 +278,7 @@ class Agent:
             return
         before = self.config
         self.config = config
+        self.host.prefix = config.prefix
         log.set_level(config.agent.log_level)
         changed = self._reload_outputs(config) + self._reload_collectors(config)
         if (before.hostname, before.agent.labels) != (config.hostname, config.agent.labels):

@@ -31,6 +31,8 @@ class Collector:
     """The segment under which that class published, where it is not `path`."""
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there, in words: shown by `describe` (a file, a program, a capability)."""
+    preload: ClassVar[tuple[str, ...]] = ()
+    """Modules that its children share, where it is isolated: imported once, before they are forked."""
     remote: ClassVar[bool] = False
     """Talks to a peer that may be slow: gets a thread of its own from the beginning."""
 
@@ -125,6 +127,11 @@ class Collector:
             if len(self._dynamic) < self.series_limit:
                 self._dynamic[name] = found
         return found
+
+    def undeclare(self, name: str) -> None:
+        """Forget a metric that was made at run time: the next of its name may be declared otherwise."""
+        self._dynamic.pop(name, None)
+        self.catalog.forget(name)
 
     def delta(self, key: object, value: Value) -> Value | None:
         """The increase of a number of the collector's own since its last run; None the first time and after a reset."""

@@ -2,6 +2,7 @@
 
 AdamasError
 ├── ConfigError        what the user wrote cannot be used; carries every mistake at once
+│   └── TranslationError   Python 2 source that has no translation
 ├── DeclarationError   a collector's or output's class body contradicts itself
 ├── NoData             the source does not exist on this machine: quiet, tried again rarely
 └── DeliveryError      a payload did not arrive
@@ -40,6 +41,10 @@ class ConfigError(AdamasError):
         super().__init__("\n".join(map(str, self.mistakes)))
 
 
+class TranslationError(ConfigError):
+    """Python 2 source that cannot be made Python 3; each mistake names the file, the line and why."""
+
+
 class DeclarationError(AdamasError):
     """A metric, option or class declaration that contradicts itself."""
 
@@ -61,4 +66,11 @@ class Retry(DeliveryError):
 
 
 class Rejected(DeliveryError):
-    """The peer refused the payload for good; sending it again cannot help."""
+    """The peer refused the payload for good; sending it again cannot help.
+
+    `points`: how many it refused, where it took the others (0: all).
+    """
+
+    def __init__(self, message: str, points: int = 0) -> None:
+        super().__init__(message)
+        self.points = points

@@ -149,6 +149,8 @@ class Host:
         # agent's own figures come from the agent.
         self.ask_child: Callable[[str, str, float], Any] | None = None
         self.agent: Callable[[], dict[str, Any]] | None = None
+        self.prefix = ("", "", "")
+        """How dotted names of this host begin: path_prefix, the host's name and path_suffix, as the agent has them."""
 
     def close(self) -> None:
         """Close the kept descriptors."""

@@ -23,6 +23,9 @@ class _Budget:
         self.minute = self.count = self.suppressed = 0
 
 
+diverted: list[tuple[str, str, str]] | None = None
+"""In a child of the worker: its lines wait here, and go with its next answer."""
+
 _budgets: dict[tuple[str, str], _Budget] = {}
 _level = LEVELS.index("info")
 
@@ -35,6 +38,9 @@ def set_level(level: str) -> None:
 
 def _write(level: str, who: str, message: str) -> None:
     if LEVELS.index(level) > _level:
+        return
+    if diverted is not None:
+        diverted.append((level, who, message))
         return
     message = message.replace("\n", "\n    ")
     if os.environ.get("JOURNAL_STREAM"):
@@ -51,7 +57,8 @@ def _write(level: str, who: str, message: str) -> None:
         pass  # a full or closed log must not stop the agent
 
 
-def _say(level: str, who: str, message: str) -> None:
+def say(level: str, who: str, message: str) -> None:
+    """A line of this level."""
     key = (who, message.split(":", 1)[0])
     budget = _budgets.setdefault(key, _Budget())
     minute = int(time.monotonic() // 60)
@@ -71,20 +78,20 @@ def _say(level: str, who: str, message: str) -> None:
 
 def error(who: str, message: str) -> None:
     """Something is broken and needs a person."""
-    _say("error", who, message)
+    say("error", who, message)
 
 
 def warning(who: str, message: str) -> None:
     """Something is worse than it should be; the agent copes."""
-    _say("warning", who, message)
+    say("warning", who, message)
 
 
 def info(who: str, message: str) -> None:
     """Something changed."""
-    _say("info", who, message)
+    say("info", who, message)
 
 
 def debug(who: str, message: str) -> None:
     """What a developer wants to see."""
     if _level >= LEVELS.index("debug"):
-        _say("debug", who, message)
+        say("debug", who, message)

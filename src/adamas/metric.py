@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     Value: TypeAlias = int | float
-    Sample: TypeAlias = "tuple[Series, Value] | tuple[tuple[Series, ...], Sequence[Value]]"
+    Sample: TypeAlias = "tuple[Series, Value] | tuple[tuple[Series, ...] | Stamped, Sequence[Value]]"
     How: TypeAlias = "Spelled | str | EllipsisType | None"
 else:
     Sample = Value = object  # a name for collectors' annotations; nothing reads it at run time
@@ -71,10 +71,10 @@ class Spelled:
     name: its own name or template (None: the rule's); conversion: raw, rate (per second of elapsed time) or delta (per
     run); scale and precision (decimals) of the value; units: the option that lists Diamond byte units, over which the
     series is spread; kind: what a typed exposition calls it; values: label values mapped (a dict or a function);
-    drop: labels left out; rename: labels renamed.
+    drop: labels left out; rename: labels renamed; complete: a dotted name that gets neither prefix nor segment before it.
     """
 
-    __slots__ = ("conversion", "drop", "kind", "name", "precision", "rename", "scale", "units", "values")
+    __slots__ = ("complete", "conversion", "drop", "kind", "name", "precision", "rename", "scale", "units", "values")
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class Spelled:
         values: Mapping[str, Mapping[str, str] | Callable[[str], str]] | None = None,
         drop: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
+        complete: bool = False,
     ) -> None:
         self.name = None if name is None else Template(name)
         self.conversion = conversion
@@ -98,6 +99,7 @@ class Spelled:
         self.values = dict(values or {})
         self.drop = frozenset(drop)
         self.rename = dict(rename or {})
+        self.complete = complete
 
 
 def Raw(name: str | None = None, **how: Any) -> Spelled:
@@ -317,6 +319,11 @@ class Catalog:
             found = self.series[key] = Series(self.source, declaration, text)
         return found
 
+    def forget(self, name: str) -> None:
+        """Forget the series of one declaration."""
+        for key in [k for k in self.series if k[0] == name]:
+            del self.series[key]
+
     def keep(self, series: Iterable[Series]) -> None:
         """Forget every series but these, so that labels that come and go do not fill the catalog for ever."""
         self.series = {(s.declaration.name, s.labels): s for s in series}
@@ -398,6 +405,19 @@ class BoundGroup:
         if len(series) != len(values):
             raise ValueError(f"a group of {len(series)} declarations got {len(values)} values")
         return series, values
+
+
+class Stamped:
+    """Series whose values have a time of their own: `(Stamped(time, series), values)` in place of a row.
+
+    What a run yields so becomes a batch of that time, beside the run's own.
+    """
+
+    __slots__ = ("series", "time")
+
+    def __init__(self, time: float, series: tuple[Series, ...]) -> None:
+        self.time = time
+        self.series = series
 
 
 class Shape:

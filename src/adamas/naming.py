@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOSTILE = re.compile(r"[^\w\-:%#@+=,()\[\]~^&|*!<>?$]+")
 _HOSTILE_DIAMOND = re.compile(r"[\s\x00-\x1f\x7f;/\\'\"]+")
+_BREAKS_LINES = re.compile(r"[\s\x00-\x1f\x7f]+")
 _NOT_METRIC = re.compile(r"[^a-zA-Z0-9_:]+")
 _NOT_LABEL = re.compile(r"[^a-zA-Z0-9_]+")
 
@@ -89,6 +90,11 @@ def clean_diamond(value: str) -> str:
     return ".".join([_HOSTILE_DIAMOND.sub("_", node) or "_" for node in value.split(".")])
 
 
+def clean_path(path: str) -> str:
+    """A whole dotted name that is taken as it is: only what would break a line is replaced."""
+    return _BREAKS_LINES.sub("_", path)
+
+
 def clean_host(name: str) -> str:
     """A host name as one node."""
     return name.replace(".", "_")
@@ -121,6 +127,7 @@ class Naming:
         self.name = name
         self.prefix = ".".join(p for p in prefix if p and p != ".")
         self._local = not prefix
+        self.host = prefix[1] if len(prefix) > 1 else ""
         self.labels = dict(labels or {})
         self.dotted = name in ("path", "diamond")
         self.collisions: dict[str, str] = {}
@@ -226,6 +233,8 @@ class Naming:
             precision = 0  # publish()'s default
         segment = series.source.diamond_path if successor else series.source.path
         head = ".".join([part for part in (self.front(series.source), segment if segment != "." else "") if part])
+        if how is not None and how.complete:
+            head = ""
         only = series.source.only
         points = []
         for unit in self._units(series, how):

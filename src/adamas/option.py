@@ -254,11 +254,11 @@ def options_of(cls: type) -> dict[str, Option]:
         for name, value in klass.__dict__.items():
             if isinstance(value, Option):
                 if not value.type:
-                    value.name = name
+                    value.name = name.removesuffix("_")  # an option may be called as a word of Python's: `class_`
                     value.type = _type_name(klass, name, annotations.get(name))
                     if value.default is not None:
                         value.default = _default(value)
-                found[name] = value
+                found[value.name] = value
     return found
 
 

@@ -38,6 +38,13 @@ class Output:
     allow: list[str] = option([], "Only series whose name (without prefix and host) matches one of these", pattern=True)
     deny: list[str] = option([], "No series whose name (without prefix and host) matches one of these", pattern=True)
 
+    isolation: ClassVar[str] = "thread"
+    """Where `open`, `send` and `close` run: "process" is a killable child; the payload must be what JSON can carry then."""
+    preload: ClassVar[tuple[str, ...]] = ()
+    """Modules that its children share, where it is isolated."""
+    memory_limit: Size | int = 0
+    """The most memory of an isolated output's child; 0: no limit."""
+
     options: ClassVar[dict[str, Option]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 
-from adamas.metric import SURPLUS, Batch, Shape, picker
+from adamas.metric import SURPLUS, Batch, Shape, Stamped, picker
 from adamas.naming import Naming
 from adamas.rate import Rates
 
@@ -63,6 +63,8 @@ class Intake:
         self.removed: dict[str, int] = {}
         self.stamps_back = 0
         self._names = Naming("path")
+        self.stamped: list[tuple[float, tuple[Series, ...], Sequence[Value]]] = []
+        """What the last run yielded with times of its own."""
         self._raw: list[Series] = []
         self._shape: Shape | None = None
         self._shapes: OrderedDict[tuple[Series, ...], Shape] = OrderedDict()
@@ -72,12 +74,15 @@ class Intake:
         series: list[Series] = []
         values: list[Value] = []
         surplus = 0
+        self.stamped = []
         for which, value in self.collector.collect():
             if which.__class__ is tuple:
                 series += which
                 values += value  # type: ignore[arg-type]
             elif which is SURPLUS:
                 surplus += 1
+            elif which.__class__ is Stamped:
+                self.stamped.append((which.time, which.series, value))  # type: ignore[arg-type]
             else:
                 series.append(which)  # type: ignore[arg-type]
                 values.append(value)  # type: ignore[arg-type]
@@ -115,6 +120,24 @@ class Intake:
         if self.collector.catalog.full:
             self._sweep(shape.series)
         return batch
+
+    def others(self) -> list[Batch]:
+        """The batches of what the run yielded with times of its own; a counter has no increase in them."""
+        batches = []
+        for time, series, values in self.stamped:
+            if not _finite(values):
+                kept, values = self._without_invalid(list(series), list(values))
+                series = tuple(kept)
+            shape = self._find(series)
+            if shape.select is not None:
+                values = shape.select(values)
+                self._count_removed(shape, series)
+            if shape.series:
+                self.samples += len(values)
+                missing = len(shape.counters)
+                batches.append(Batch(time, shape, values, [None] * missing, 1.0, missing))
+        self.stamped = []
+        return batches
 
     def _find(self, series: tuple[Series, ...]) -> Shape:
         shape = self._shapes.get(series)

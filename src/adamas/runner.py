@@ -268,6 +268,9 @@ class Runner:
                 batch = task.intake.publish(series, values, stamp, started)
             if batch is not None:
                 self.publish(batch, second)
+            if task.intake.stamped and not task.removed:
+                for other in task.intake.others():
+                    self.publish(other, False)
             self._well(task)
         except NoData as reason:
             self._no_data(task, str(reason))

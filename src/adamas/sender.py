@@ -201,9 +201,11 @@ class Sender:
             points = sum(e.points for e in self._window)
             self._window.clear()
             self._sends = 0
-            self.ledger.drop(points, "rejected", "flight")
+            refused = min(error.points or points, points)
+            self.ledger.drop(refused, "rejected", "flight")
+            self.ledger.deliver(points - refused)
             self.error = str(error)
-            log.error(self.name, f"refused: {points} points: {error}")
+            log.error(self.name, f"refused: {refused} points: {error}")
             return True
         except (OSError, DeliveryError) as error:
             self._failed(error, getattr(error, "after", 0.0) if isinstance(error, Retry) else 0.0)

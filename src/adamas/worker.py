@@ -19,9 +19,10 @@ import threading
 import time
 from itertools import count
 
-from adamas.errors import NoData
+from adamas import log
+from adamas.errors import DeliveryError, NoData, Rejected, Retry
 from adamas.host import Host
-from adamas.metric import SURPLUS, Spelled
+from adamas.metric import SURPLUS, Spelled, Stamped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from adamas.collector import Collector
     from adamas.metric import Declaration, Sample, Series
+    from adamas.output import Output
 
 MOST_FRAME = 64 << 20
 KILL_PATIENCE = 2.0
@@ -272,9 +274,12 @@ class Isolated:
             "instance": collector.instance,
             "root": collector.host.root,
             "memory": collector.memory_limit,
+            "prefix": collector.host.prefix,
+            "preload": collector.preload,
         }
         self._child: Child | None = None
         self._shapes: dict[int, tuple[Series, ...]] = {}
+        self._described: dict[str, Any] = {}
 
     def collect(self) -> Iterator[Sample]:
         """Have the child collect once. Raises what it raised; past the deadline it is killed and TimeoutError raised."""
@@ -296,22 +301,30 @@ class Isolated:
         except ChildGone as gone:
             self._forget()
             raise RuntimeError(f"its child {gone}") from None
+        _repeat_log(reply)
+        if reply.get("ends"):
+            self._forget()
         if reply.get("no_data"):
             raise NoData(reply["no_data"])
         if reply.get("error"):
             raise RuntimeError(reply["error"])
         if reply.get("forget"):
             self._shapes.clear()
-        if "new" in reply:
-            self._shapes[reply["shape"]] = tuple([self._series(*described) for described in reply["new"]])
+        for number, series in reply["new"]:
+            self._shapes[number] = tuple([self._series(*described) for described in series])
         collector.catalog.refused += reply["surplus"]
         yield self._shapes[reply["shape"]], reply["values"]
+        for stamp, shape, values in reply["stamped"]:
+            yield Stamped(stamp, self._shapes[shape]), values
 
     def _series(self, name: str, labels: list[str], dynamic: dict[str, Any] | None) -> Series:
         collector = self._collector
         declaration = collector.declarations.get(name)
         if declaration is None:
-            declaration = collector.metric(name, **_declaration(dynamic or {})).declaration
+            if self._described.setdefault(name, dynamic) != dynamic:
+                collector.undeclare(name)
+                self._described[name] = dynamic
+            declaration = collector.metric(name, **_declaration(dict(dynamic or {}))).declaration
         return collector.catalog.resolve(declaration, labels)
 
     def _forget(self) -> None:
@@ -340,7 +353,8 @@ def _describe(series: Series, declared: dict[str, Declaration]) -> list[Any]:
     spelled: dict[str, list[Any] | None] = {}
     for naming, s in d.spelled.items():
         name = s.name.text if s is not None and s.name is not None else None
-        spelled[naming] = None if s is None else [name, s.conversion, s.scale, s.precision, s.kind, s.rename, sorted(s.drop)]
+        how = None if s is None else [s.conversion, s.scale, s.precision, s.kind, s.rename, sorted(s.drop), s.complete]
+        spelled[naming] = how and [name, *how]
     about = {"kind": d.kind, "unit": d.unit, "help": d.help, "template": d.template.text, "spelled": spelled}
     return [d.name, list(series.labels), about]
 
@@ -349,10 +363,83 @@ def _declaration(fields: dict[str, Any]) -> dict[str, Any]:
     spelled = {
         naming: None
         if s is None
-        else Spelled(s[0], conversion=s[1], scale=s[2], precision=s[3], kind=s[4], rename=s[5], drop=s[6])
+        else Spelled(s[0], conversion=s[1], scale=s[2], precision=s[3], kind=s[4], rename=s[5], drop=s[6], complete=s[7])
         for naming, s in fields.pop("spelled", {}).items()
     }
     return {**fields, **spelled}
+
+
+class IsolatedOutput:
+    """An output that sends from a child: stands in its place before the sender."""
+
+    def __init__(self, output: Output, worker: Worker, origin: str, values: dict[str, Any]) -> None:
+        self._output = output
+        self._worker = worker
+        self._request = {
+            "kind": "output",
+            "origin": origin,
+            "module": type(output).__module__,
+            "class": type(output).__qualname__,
+            "options": values,
+            "instance": output.instance,
+            "memory": output.memory_limit,
+            "preload": output.preload,
+        }
+        self._child: Child | None = None
+
+    def open(self) -> None:
+        """Have a child; Retry where the one before cannot be killed."""
+        if self._child is not None and self._child.abandoned:
+            if not self._child.gone():
+                raise Retry("its child cannot be killed: it hangs in the kernel")
+            self._forget()
+        if self._child is None:
+            self._child = self._worker.child(self._request)
+
+    def send(self, payload: Any) -> None:
+        """Have the child open and send. Past the timeout it is killed; Retry then, and where it ended or says so."""
+        limit = self._output.timeout
+        assert self._child is not None
+        try:
+            reply = self._child.ask({"send": payload}, time.monotonic() + limit)
+        except TimeoutError:
+            if self._child.kill():
+                self._forget()
+            raise Retry(f"its child took longer than {limit:g} s and was killed") from None
+        except ChildGone as gone:
+            self._forget()
+            raise Retry(f"its child {gone}") from None
+        _repeat_log(reply)
+        if reply.get("ends"):
+            self._forget()
+        if "rejected" in reply:
+            raise Rejected(reply["rejected"], reply["points"])
+        if "error" in reply:
+            raise Retry(reply["error"], reply.get("after", 0.0))
+
+    def close(self) -> None:
+        """End the child: the next one begins anew."""
+        if self._child is not None and not self._child.abandoned:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._child = None
+
+
+def isolate_output(output: Output, worker: Worker, origin: str, values: dict[str, Any]) -> None:
+    """Have this output send from a child from now on."""
+    isolated = IsolatedOutput(output, worker, origin, values)
+    output.open = isolated.open  # type: ignore[method-assign]
+    output.send = isolated.send  # type: ignore[method-assign]
+    output.close = isolated.close  # type: ignore[method-assign]
+
+
+def _repeat_log(reply: dict[str, Any]) -> None:
+    """What the child had to say, in the agent's own log."""
+    for level, who, message in reply.get("log", ()):
+        log.say(level, who, message)
 
 
 # In the worker host and its children
@@ -372,6 +459,7 @@ def _host(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the agent's business
     signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
+    _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a child leaves behind comes here, and is reaped
     gc.collect()
     gc.freeze()
     children: dict[int, tuple[int, socket.socket]] = {}
@@ -400,6 +488,7 @@ def _host(control: socket.socket) -> None:
                     _kill(pid)
                 continue
             sock = socket.socket(fileno=fds[0])
+            _preload(message.get("preload", ()))
             if len(children) >= MOST_CHILDREN:
                 send_frame(sock, {"exit": f"was refused: {MOST_CHILDREN} children are there"})
                 sock.close()
@@ -409,6 +498,19 @@ def _host(control: socket.socket) -> None:
                 _become_child(sock, message, [control, *[s for _, s in children.values()]], [wake, alarm])
             children[pid] = (message["spawn"], sock)
             numbers[message["spawn"]] = pid
+
+
+def _preload(modules: Sequence[str]) -> None:
+    """Import what children share, before they are forked: it costs its time and memory once."""
+    import gc
+
+    for name in modules:
+        if name not in sys.modules:
+            try:
+                __import__(name)
+            except Exception:
+                pass  # the child finds out, and says so
+            gc.freeze()
 
 
 def _all(sock: socket.socket, count: int) -> bytes:
@@ -490,9 +592,13 @@ def _become_child(sock: socket.socket, message: dict[str, Any], others: list[soc
 
 
 def _die_with_parent() -> None:
+    _prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: also when the host itself is killed
+
+
+def _prctl(option: int, argument: int) -> None:
     import ctypes
 
-    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: also when the host itself is killed
+    ctypes.CDLL(None).prctl(option, argument)
 
 
 def _serve(sock: socket.socket, message: dict[str, Any]) -> None:
@@ -501,9 +607,55 @@ def _serve(sock: socket.socket, message: dict[str, Any]) -> None:
         while True:
             request = reader.read(None)
             send_frame(sock, _call(request["call"], request["path"]))
-    run = _collecting(message)
+    said: list[tuple[str, str, str]] = []
+    log.diverted = said
+    try:
+        run = (_sending if message["kind"] == "output" else _collecting)(message)
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        run = lambda _: {"error": words}  # noqa: E731
     while True:
-        send_frame(sock, run(reader.read(None)))
+        request = reader.read(None)
+        try:
+            reply = run(request)
+        except MemoryError:
+            reply = {"error": "reached the limit of its memory; its child is made anew", "ends": True}
+        if said:
+            reply["log"] = said[:]
+            said.clear()
+        send_frame(sock, reply)
+        if reply.get("ends"):
+            return
+
+
+def _plugin(message: dict[str, Any]) -> Any:
+    """The class that a request names."""
+    from adamas.registry import load
+
+    found: Any = load(message["module"], message["origin"])
+    for part in message["class"].split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _sending(message: dict[str, Any]) -> Any:
+    output = _plugin(message)(message["options"], message["instance"])
+
+    def run(request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            output.open()
+            output.send(request["send"])
+        except Rejected as error:
+            return {"rejected": str(error), "points": error.points}
+        except MemoryError:
+            raise
+        except Exception as error:
+            known = isinstance(error, (OSError, DeliveryError)) and str(error)
+            words = str(error) if known else f"{type(error).__name__}: {error}"
+            return {"error": words[:2000], "after": getattr(error, "after", 0.0)}
+        return {}
+
+    return run
 
 
 def _call(call: str, path: str) -> dict[str, Any]:
@@ -516,42 +668,63 @@ def _call(call: str, path: str) -> dict[str, Any]:
         return {"error": error.strerror, "errno": error.errno}
 
 
+def _bury(before: set[int]) -> set[int]:
+    """Reap what the collector forked and does not wait for: dead since the run before last. Returns who is dead now."""
+    dead = set()
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            pids = file.read().split()
+        for pid in pids:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] == "Z":
+                    dead.add(int(pid))
+        for child in dead & before:
+            os.waitpid(child, os.WNOHANG)
+    except OSError:
+        pass  # a kernel without that list, or a child that its owner has just waited for
+    return dead - before
+
+
 def _collecting(message: dict[str, Any]) -> Any:
     from adamas.pipeline import Intake
-    from adamas.registry import load
 
+    host = Host(message["root"])
+    host.prefix = tuple(message["prefix"])
+    collector = _plugin(message)(host, message["options"], message["instance"])
+    intake = Intake(collector)
     known: dict[tuple[Series, ...], int] = {}
     numbers = count()
-    try:
-        module = load(message["module"], message["origin"])
-        cls = module
-        for part in message["class"].split("."):
-            cls = getattr(cls, part)
-        collector: Any = cls(Host(message["root"]), message["options"], message["instance"])  # type: ignore[operator]
-    except Exception as error:
-        words = f"{type(error).__name__}: {error}"
-        return lambda _: {"error": words}
-    intake = Intake(collector)
+
+    def shape_of(series: tuple[Series, ...], new: list[Any]) -> int:
+        if series not in known:
+            known[series] = next(numbers)
+            new.append([known[series], [_describe(s, collector.declarations) for s in series]])
+        return known[series]
+
+    dead: set[int] = set()
 
     def run(request: dict[str, Any]) -> dict[str, Any]:
+        nonlocal dead
+        dead = _bury(dead)
         collector.elapsed = request["elapsed"]
         try:
             series, values = intake.gather()
         except NoData as error:
             return {"no_data": str(error) or "no data"}
+        except MemoryError:
+            raise
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"[:2000]}
         kept = [(s, v) for s, v in zip(series, values) if s is not SURPLUS]
-        key = tuple([s for s, _ in kept])
         surplus = len(series) - len(kept) + intake.removed.pop("surplus", 0)
-        reply: dict[str, Any] = {"values": [v for _, v in kept], "surplus": surplus}
-        if key not in known:
-            if len(known) >= MOST_SHAPES:
-                known.clear()
-                reply["forget"] = True
-            known[key] = next(numbers)
-            reply["new"] = [_describe(s, collector.declarations) for s in key]
-        reply["shape"] = known[key]
+        new: list[Any] = []
+        reply: dict[str, Any] = {"values": [v for _, v in kept], "surplus": surplus, "new": new}
+        if len(known) >= MOST_SHAPES:
+            known.clear()
+            reply["forget"] = True
+        key = tuple([s for s, _ in kept])
+        reply["shape"] = shape_of(key, new)
+        reply["stamped"] = [[stamp, shape_of(others, new), list(theirs)] for stamp, others, theirs in intake.stamped]
         if collector.catalog.full:
             collector.sweep(key)
             known.clear()

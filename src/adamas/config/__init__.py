@@ -175,7 +175,7 @@ def _instance(
     values = _values(tables, (kind, name), found.cls, given, mistakes)
     if kind == "collectors" and "interval" not in values:
         values["interval"] = config.agent.interval
-    surroundings = [config.prefix, config.agent.labels] if kind == "outputs" else [config.hostname]
+    surroundings = [config.prefix, config.agent.labels] if kind == "outputs" else [config.prefix]
     digest = repr([type_name, found.origin, found.sum, sorted(values.items(), key=str), surroundings])
     made = Instance(kind, name, found.cls, values, found.origin, digest)
     if not any(m for m in mistakes if (m.file, m.line) == tables.where(kind, name)):
@@ -228,11 +228,14 @@ def _check_tables(config: Config, tables: Tables, mistakes: list[Mistake]) -> No
         if config.web.enabled and not is_loopback(host) and not config.web.token:
             where = tables.where("web", "listen")
             mistakes.append(Mistake(*where, f"web: token: needed, because {config.web.listen!r} is not loopback"))
-    state = config.agent.state_dir
-    if not state:
-        state = os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "adamas")
-    config.state_dir = os.path.expanduser(state)
+    config.state_dir = state_directory(config.agent.state_dir)
     config.hostname = config.agent.hostname or host_name(config.agent.hostname_method)
+
+
+def state_directory(wanted: str) -> str:
+    """Where state is kept: where the user wants it, else where this process's user has such things."""
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.expanduser(wanted or os.path.join(home, "adamas"))
 
 
 def is_loopback(host: str) -> bool:

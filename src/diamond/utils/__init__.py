@@ -1,0 +1,1 @@
+"""What Diamond kept beside its daemon: configuration, loading of classes, logging, signals."""
