@@ -67,7 +67,7 @@ def once(arguments: argparse.Namespace) -> int:
     instances = _instances(config, arguments.names) if config is not None else None
     if config is None or instances is None:
         return 1
-    sampler = Sampler(instances, arguments.root)
+    sampler = Sampler(config, instances, arguments.root)
     try:
         batches = sampler.turn()
         if arguments.twice:

@@ -147,7 +147,7 @@ def compare(arguments: argparse.Namespace) -> int:
         threading.Thread(target=theirs.listen, args=(listener,), daemon=True).start()
         print(f"listening on {arguments.against} for {seconds:g} s: have the other daemon send its lines there", file=sys.stderr)
     ours = Ours(Naming(arguments.spelling, config.prefix, config.agent.labels))
-    sampler = Sampler(list(config.collectors.values()))
+    sampler = Sampler(config, list(config.collectors.values()))
     began = time.monotonic()
     try:
         ours.take(sampler.turn())

@@ -83,7 +83,7 @@ def run_once(path: str, name: str) -> int:
     instance = config.collectors.get(config.sections.get(name, name))
     if instance is None:
         raise CannotStart(f"there is no collector {name}")
-    sampler = Sampler([instance])
+    sampler = Sampler(config, [instance])
     try:
         batches = sampler.turn()
         if any(batch.missing for batch in batches):

@@ -37,10 +37,11 @@ def loaded(path: str | None) -> Config | None:
 class Sampler:
     """Collectors that run when they are told to. `failed`: whether one of them raised something, which was printed."""
 
-    def __init__(self, instances: Sequence[Instance], root: str = "/") -> None:
+    def __init__(self, config: Config, instances: Sequence[Instance], root: str = "/") -> None:
         self.failed = False
         self._worker = Worker()
         host = Host(root)
+        host.prefix = config.prefix
         host.ask_child = self._worker.ask
         self._intakes = [Intake(i.cls(host, dict(i.values), i.name)) for i in instances]
         for intake in self._intakes:

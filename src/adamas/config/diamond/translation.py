@@ -63,5 +63,5 @@ class Translation:
         self.used.add(key)
         folders = listed(self.settings.section("server").get(key, ""))
         if not folders:
-            self.wrong(f"{words} {key} to load it from", "server")
+            self.wrong(f"{words} {key} to load it from", "server", key)
         return folders
