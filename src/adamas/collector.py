@@ -31,6 +31,8 @@ class Collector:
     """The segment under which that class published, where it is not `path`."""
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there, in words: shown by `describe` (a file, a program, a capability)."""
+    complete_names: ClassVar[bool] = False
+    """Its dotted names have the host's prefix in them already: it is made anew where that changes."""
     preload: ClassVar[tuple[str, ...]] = ()
     """Modules that its children share, where it is isolated: imported once, before they are forked."""
     remote: ClassVar[bool] = False

@@ -35,6 +35,7 @@ class Diamond(Collector):
     name = "diamond"
     path = "."
     needs = ("the extra adamas[diamond]",)
+    complete_names = True
     preload = ("diamond.hosting",)
 
     isolation: str = option("process", "Always in a killable child of its own", choices=("process",))

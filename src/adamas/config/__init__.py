@@ -175,7 +175,9 @@ def _instance(
     values = _values(tables, (kind, name), found.cls, given, mistakes)
     if kind == "collectors" and "interval" not in values:
         values["interval"] = config.agent.interval
-    surroundings = [config.prefix, config.agent.labels] if kind == "outputs" else [config.prefix]
+    surroundings = [config.prefix, config.agent.labels] if kind == "outputs" else [config.hostname]
+    if getattr(found.cls, "complete_names", False):
+        surroundings = [config.prefix]
     digest = repr([type_name, found.origin, found.sum, sorted(values.items(), key=str), surroundings])
     made = Instance(kind, name, found.cls, values, found.origin, digest)
     if not any(m for m in mistakes if (m.file, m.line) == tables.where(kind, name)):
