@@ -51,6 +51,7 @@ WORDS = {
     "memory": "a place in the ledger, and where a queue keeps",
     "network": "any network",
     "proc": "a directory",
+    "smart": "Diamond's way to find the host's name",
     "tcp": "the protocol",
     "udp": "the protocol",
 }
