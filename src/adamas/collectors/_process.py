@@ -37,9 +37,13 @@ class Usage:
         if "num_threads" in keys:
             self.figures["num_threads"] = threads
         # What /proc/<pid>/stat says of memory is late by some pages for each thread.
-        sizes = [int(count) * PAGE for count in host.read_bytes(folder + "statm").split()]
+        text = host.read_bytes(folder + "statm")
+        try:
+            sizes = [int(count) * PAGE for count in text.split()]
+        except ValueError:
+            sizes = []
         if len(sizes) != len(STATM):
-            raise ValueError(f"{folder}statm is not {len(STATM)} numbers")
+            raise ValueError(f"{folder}statm is not {len(STATM)} numbers: {text[:60]!r}")
         self.levels["virtual"], self.levels["resident"] = sizes[:2]
         if "memory_percent" in keys:
             self.figures["memory_percent"] = 100 * sizes[1] / memory
@@ -88,10 +92,20 @@ def command_line(host: Host, pid: str) -> str:
     return data.removesuffix(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
 
 
-def first_number(host: Host, path: str, word: int) -> float:
-    """The number that is the first line's word at this place; ValueError where the file is another."""
-    text = host.read(path)
+def uptime_of(host: Host) -> float:
+    """Seconds since the machine started."""
+    text = host.read("/proc/uptime")
     try:
-        return float(text.split(None, word + 1)[word])
-    except (ValueError, IndexError):
-        raise ValueError(f"{path} is not as proc(5) has it: {text[:60]!r}") from None
+        up, _ = map(float, text.split())
+    except ValueError:
+        raise ValueError(f"/proc/uptime is not two numbers: {text[:60]!r}") from None
+    return up
+
+
+def memory_of(host: Host) -> int:
+    """Bytes of the machine's memory."""
+    text = host.read("/proc/meminfo")
+    words = text.split(None, 2)
+    if len(words) < 2 or words[0] != "MemTotal:" or not words[1].isdigit():
+        raise ValueError(f"/proc/meminfo does not begin with MemTotal: {text[:60]!r}")
+    return 1024 * int(words[1])

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 
 from adamas import Collector, Counter, Gauge, NoData, Otel, Raw, Sample, log, option
-from adamas.collectors._process import TICKS, Usage, command_line, first_number
+from adamas.collectors._process import TICKS, Usage, command_line, memory_of, uptime_of
 from adamas.option import parse_bool, suggest
 
 TYPE_CHECKING = False
@@ -217,8 +217,8 @@ class ProcessResources(Collector):
         if not self._watched:
             raise NoData("`process` names no process")
         host, known = self.host, self._known
-        uptime = first_number(host, "/proc/uptime", 0)
-        self._memory = self._memory or 1024 * int(first_number(host, "/proc/meminfo", 1))
+        uptime = uptime_of(host)
+        self._memory = self._memory or memory_of(host)
         for watched in self._watched:
             watched.begin()
         pids = [name for name in host.listdir("/proc") if name.isdigit()]
@@ -299,7 +299,7 @@ class ProcessResources(Collector):
         last = process.last
         if last is None:
             # One that is new here but not new itself, because its name changed, begins to count now.
-            fresh = not self._before or uptime - age >= self._before
+            fresh = int(process.start) >= int(self._before * TICKS)
             last = {} if fresh else usage.counters
         process.last = usage.counters
         used = {key: max(0, value - last.get(key, 0)) for key, value in usage.counters.items()}
