@@ -67,7 +67,7 @@ class Collectors:
             instance = " ".join([type_name, *words[1:]])
             unused -= self._native_collector(name, instance, type_name, found.cls, effective)
             table = self.to.tables.data["collectors"][instance]
-            clash = same.setdefault((type_name, table.get("segment", ""), table.get("prefix", "")), name)
+            clash = same.setdefault((table.get("segment", _segment(found.cls)), table.get("prefix", "")), name)
             if clash != name:
                 text = f"[[{name}]] has the names of [[{clash}]]: Diamond sent both under one name, here the second's end in _2"
                 self.to.warn(f"{text}; give it a `path` or `path_suffix` of its own", "collectors", name)
@@ -119,7 +119,7 @@ class Collectors:
             path = effective["path"]
             self.to.put((*at, "segment"), path if path != "" else ".", *self._origin(name, "path"))
         elif instance != type_name:
-            self.to.put((*at, "segment"), cls.diamond_path or cls.path or cls.name, "collectors", name)
+            self.to.put((*at, "segment"), _segment(cls), "collectors", name)
         if set(PLACE) & set(section):
             prefix = self._prefix(name, effective)
             if prefix != self._prefix("default", self.default):
@@ -143,7 +143,7 @@ class Collectors:
     def _legacy_collector(self, name: str, cls: str, effective: dict[str, Any]) -> None:
         """Write the table of a collector that is loaded from collectors_path."""
         at = ("collectors", name)
-        folders = self.to.folders("collectors_path", f"{name}: Adamas has no such collector, and there is no")
+        folders = self.to.folders("collectors_path", f"{name}: Adamas has no such collector", *at)
         config = {key: value for key, value in effective.items() if key != "enabled"}
         if str(config.get("hostname_method", "")).lower() == "shell":
             config["hostname"] = self.hostname(name, effective)[0]
@@ -190,3 +190,8 @@ class Collectors:
         found, method = self.hostname(name, section)
         parts = (str(section.get("path_prefix", "servers")), found or host_name(method), str(section.get("path_suffix", "")))
         return ".".join([p for p in parts if p and p != "."])
+
+
+def _segment(cls: type[Collector]) -> str:
+    """The segment under which Diamond's class published."""
+    return cls.diamond_path or cls.path or cls.name

@@ -48,7 +48,7 @@ class Handlers:
                 words = f"{name}: Adamas has no output in its place yet: what it delivered would not arrive"
                 self.to.wrong(f"{words}; take it out of `handlers` to go on without", "server", "handlers")
             else:
-                folders = self.to.folders("handlers_path", f"{name}: Adamas has no such output, and there is no")
+                folders = self.to.folders("handlers_path", f"{name}: Adamas has no such output", "server", "handlers")
                 at = ("outputs", self._free(name))
                 for key, value in (("type", LEGACY), ("handlers_path", folders), ("class", dotted), ("config", effective)):
                     self.to.put((*at, key), value, "handlers", name)

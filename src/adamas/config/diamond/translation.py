@@ -58,10 +58,10 @@ class Translation:
         table[at[-1]] = value
         self.tables.lines[at] = where
 
-    def folders(self, key: str, words: str) -> list[str]:
-        """The folders that a key of [server] lists, for something that must be loaded from one; `words` say for what."""
+    def folders(self, key: str, words: str, *at: str) -> list[str]:
+        """The folders that a key of [server] lists, for something at `at` that must be loaded from one."""
         self.used.add(key)
         folders = listed(self.settings.section("server").get(key, ""))
         if not folders:
-            self.wrong(f"{words} {key} to load it from", "server", key)
+            self.wrong(f"{words}, and there is no {key} to load it from", *at)
         return folders
