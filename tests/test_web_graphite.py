@@ -176,6 +176,8 @@ def test_functions(site: Site) -> None:
     assert values(shares)[1] == pytest.approx([100 * 0.25 / 0.75] * 10)
     assert values(render(site, "asPercent(wave.core.0.user, 2)"))[0] == pytest.approx([12.5] * 10)
     assert values(render(site, "sumSeries(nothing.*)")) == []
+    assert values(render(site, "scale(wave.level, 1e308)"))[0] == [None] * 10
+    assert set(values(render(site, "constantLine(1e999)"))[0]) == {None}
 
 
 def test_a_sum_over_a_gap_is_a_gap(site: Site) -> None:

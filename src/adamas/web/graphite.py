@@ -57,8 +57,9 @@ class Grid:
         return [total / count if count else None for total, count in zip(sums, counts)]
 
     def points(self, values: Sequence[float | None]) -> list[tuple[float | None, int]]:
-        """[value, time] pairs."""
-        return [(value, self.first + i * self.step) for i, value in enumerate(values)]
+        """[value, time] pairs; what is no finite number is none."""
+        finite = [value if value is not None and math.isfinite(value) else None for value in values]
+        return [(value, self.first + i * self.step) for i, value in enumerate(finite)]
 
 
 def usual_step(rows: Sequence[Bucket]) -> float:

@@ -43,11 +43,11 @@ class Past:
         """Take no more questions."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _ask(self, question: Callable[[], Any]) -> Any:
+    async def _ask(self, question: Callable[[], Any], patience: float = 0.0) -> Any:
         """The answer of something slow, asked beside the loop; bounded in time."""
         asked = asyncio.get_running_loop().run_in_executor(self._thread, question)
         try:
-            return await asyncio.wait_for(asked, PATIENCE)
+            return await asyncio.wait_for(asked, patience or PATIENCE)
         except TimeoutError:
             raise Refused(503, f"the history took longer than {PATIENCE:.0f} s", {"retry-after": "5"}) from None
 
@@ -57,12 +57,13 @@ class Past:
         if history is None:
             return {name: self._now(name, start, end) for name in names}
         found: dict[str, Sequence[Bucket]] = {}
+        end_of_patience = time.monotonic() + PATIENCE
         for name in names:  # one by one, so that short questions of others come in between
 
             def ask(name: str = name) -> Sequence[Bucket]:
                 return history.buckets(name, start, end, most)
 
-            found[name] = await self._ask(ask)
+            found[name] = await self._ask(ask, max(0.001, end_of_patience - time.monotonic()))
         return found
 
     def _now(self, name: str, start: float, end: float) -> list[Bucket]:
