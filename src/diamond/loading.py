@@ -131,9 +131,9 @@ class Neighbours(importlib.abc.MetaPathFinder):
             spec = importlib.machinery.PathFinder.find_spec(name)
         finally:
             self._asking = False
-        if spec is None:
+        if spec is None or spec.origin is None:  # a mere folder of that name is no module
             return ""
-        origin = spec.origin or ""
+        origin = spec.origin
         foreign = os.path.dirname(origin) not in self.usual and spec.submodule_search_locations is None
         return origin if foreign and origin.endswith(".py") else None
 
