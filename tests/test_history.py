@@ -301,6 +301,20 @@ def test_what_is_no_number_is_counted_and_left_out(begin: Callable[..., History]
     assert balanced(one)["dropped"] == {"invalid": 5}
 
 
+def test_what_has_no_name_is_said_and_the_rest_is_kept(begin: Callable[..., History]) -> None:
+    def broken(value: str) -> str:
+        raise ZeroDivisionError(value)
+
+    bad, good = Made("bad", [], ["a"], path=Spelled("{what}", values={"what": broken})), Made("good", ["a"])
+    one = begin()
+    for tick in range(3):
+        one.offer(bad.batch(START + tick, [1]))
+        one.offer(good.batch(START + tick, [tick]))
+    one.flush()
+    assert [v for _, v in everything(one, "good.a")] == [0, 1, 2]
+    assert "bad" in balanced(one)["error"] and "ZeroDivisionError" in one.status()["error"]
+
+
 def test_names_are_found(begin: Callable[..., History]) -> None:
     made = [Made("cpu", ["cpu0.user", "cpu0.idle", "total.user"]), Made("Disk", ["sda.reads"])]
     one = begin()
@@ -476,7 +490,7 @@ def test_a_range_in_few_points(begin: Callable[..., History]) -> None:
 def test_old_blocks_go_and_their_room_is_used_again(begin: Callable[..., History], path: str) -> None:
     made, other = Made("old", [f"i{i}" for i in range(120)]), Made("gone", ["a"])
     dice = random.Random(5)
-    one = begin(settle=0.0, sweep=0.0, period=0.02)
+    one = begin(settle=0.0, sweep=0.0, period=0.005)
     one._memory.idle = 0.2
     now = time.time()
     sizes = []
@@ -496,7 +510,7 @@ def test_old_blocks_go_and_their_room_is_used_again(begin: Callable[..., History
     found = one.query("old.i3", 0, now + 1)
     assert 2000 <= len(found) <= 2000 + 70 and found[0][0] >= now - 20_700
     until(lambda: one.status()["series"] == 120)
-    assert one.names("gone") == []
+    assert one.names("gone") == [] and ask(path, "SELECT name FROM collector") == [("old",)]
     assert one.status()["samples"] == 120 * len(found)
     # What was forgotten may come again.
     one.offer(other.batch(now, [3]))
@@ -742,6 +756,58 @@ def test_what_waits_is_bounded(path: str) -> None:
     assert balanced(one)["dropped"]["stopped"] == 1000
 
 
+# Everything at once
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**32))
+def test_whatever_happens_it_has_what_it_was_offered(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    dice = random.Random(seed)
+    path = str(tmp_path_factory.mktemp("any") / "history.db")
+    collectors = [Made(f"c{i}") for i in range(3)]
+    clocks = [0.0, 0.0, 0.0]
+    expected: dict[str, list[tuple[float, float]]] = {}
+
+    def begin() -> History:
+        one = History(path, Naming("path"), 100 * 365 * DAY)
+        one.period = dice.choice([0.001, 5.0])
+        one.start()
+        return one
+
+    one = begin()
+    try:
+        for _ in range(40):
+            doing = dice.random()
+            which = dice.randrange(3)
+            if doing < 0.1:
+                stop(one)
+                one = begin()
+            elif doing < 0.2:
+                one.flush()
+            elif doing < 0.3:
+                clocks[which] += dice.choice([-3600, -10, 30, 3600, 30_000])
+            else:
+                made = collectors[which]
+                for _ in range(dice.choice([1, 3, 25, 80])):
+                    clocks[which] += 10
+                    names = [f"i{j}" for j in sorted(dice.sample(range(20), dice.randrange(1, 20)))]
+                    if dice.random() < 0.7:
+                        names = ["i0", "i1", "i2"]
+                    row = [dice.choice([0, 1, dice.randrange(-5, 10**9), dice.random()]) for _ in names]
+                    one.offer(made.batch(START + clocks[which], row, made.of(names)))
+                    for name, value in zip(names, row):
+                        expected.setdefault(f"c{which}.{name}", []).append((START + clocks[which], float(value)))
+            if dice.random() < 0.3:
+                one.flush()
+                for name, samples in expected.items():
+                    assert sorted(everything(one, name)) == sorted(samples), name
+        one.flush()
+        assert balanced(one)["dropped"] == {}
+        assert one.status()["samples"] == sum(map(len, expected.values()))
+    finally:
+        stop(one)
+
+
 # Readers beside the writer
 
 
@@ -826,7 +892,7 @@ def killed(path: str, seed: int, period: float, after: float) -> list[str]:
 
 def test_a_kill_loses_nothing_that_was_flushed(begin: Callable[..., History], path: str) -> None:
     dice = random.Random(11)
-    for round in range(8):
+    for round in range(6):
         safe = int(killed(path, round, 0, dice.uniform(0, 0.35))[-1])
         one = begin()
         for name in ("c0.i0", "c1.i29", "c2.i7"):

@@ -135,13 +135,12 @@ def _columns(runs: Sequence[Run]) -> tuple[Sequence[int], Iterator[array[float]]
 
 
 class ShapePlan:
-    """What becomes of a shape's batches: its points, and the layout of their values."""
+    """What becomes of a shape's batches: its points, and the layout of their values. Void in another epoch."""
 
-    __slots__ = ("epoch", "head", "layout", "plan")
+    __slots__ = ("epoch", "layout", "plan")
 
-    def __init__(self, plan: Plan, head: Head, layout: Layout, epoch: int) -> None:
+    def __init__(self, plan: Plan, layout: Layout, epoch: int) -> None:
         self.plan = plan
-        self.head = head
         self.layout = layout
         self.epoch = epoch
 

@@ -210,18 +210,16 @@ class History:
         if blocks:
             self._samples -= samples
             self._oldest = store.oldest(collectors)
-        if self._sweeps % 60 == 0:
-            # `seen` is up to a day behind, and nothing that has a sample may lose its name.
-            live = memory.live()
-            gone = store.forget(before - 2 * DAY, STEP, {collector << SERIES_BITS | place for collector, place in live})
-            if gone:
-                memory.series -= len(gone)
-                memory.forget(lambda collector, place: collector << SERIES_BITS | place in gone)
         store.shrink(STEP)
         if blocks == STEP:
             self._swept = 0.0  # there is more
-        else:
-            self._sweeps += 1
+            return
+        if self._sweeps % 60 == 0:
+            # `seen` is up to a day behind, and nothing that has a sample may lose its name.
+            series, empty = store.forget(before - 2 * DAY, STEP, memory.live())
+            if series:
+                memory.forget(series, empty)
+        self._sweeps += 1
 
     def _failed(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -274,7 +272,7 @@ class History:
         known = {(s.collector, s.place) for s in series}
         series += [s for s in self._ask(lambda reader: reader.find(name)) or () if (s.collector, s.place) not in known]
         parts: list[Part] = []
-        first, last = math.floor(start * 1000), math.ceil(end * 1000)
+        first, last = math.floor(max(start, 0) * 1000), math.ceil(min(end, 1e12) * 1000)
         for one in series:
             # Memory first: what moves to the file in between is left out there, because it is here.
             here = self._memory.snapshot(one.collector)

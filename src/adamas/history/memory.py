@@ -58,6 +58,7 @@ class Memory:
         self.room = BLOCKS
         self.fault = ""
         """The last thing that could not be kept for its own fault."""
+        self._key = object()  # what hangs on shapes must not keep all of this alive
         self._door = threading.Lock()
         self._waiting: deque[Batch] = deque()
         self._weight = 0
@@ -78,7 +79,7 @@ class Memory:
                 oldest = self._waiting.popleft()
                 self._weight -= oldest.size
                 self._refuse(oldest, trouble or "queue_full")
-            return self._weight > WAITING // 2 or self not in batch.shape.plans
+            return self._weight > WAITING // 2 or self._key not in batch.shape.plans
 
     def refuse(self, batch: Batch, reason: str) -> None:
         """Count a batch that does not get in."""
@@ -91,7 +92,7 @@ class Memory:
         self._dropped[reason] = self._dropped.get(reason, 0) + count
 
     def _count(self, batch: Batch) -> int:
-        plan = batch.shape.plans.get(self)
+        plan = batch.shape.plans.get(self._key)
         return plan.plan.count(batch) if plan is not None else len(batch.values) - batch.missing
 
     def _drop(self, reason: str, samples: int) -> None:
@@ -103,7 +104,7 @@ class Memory:
         """A waiting batch of each shape that is not worked out."""
         with self._door:
             first = {id(b.shape): b for b in reversed(self._waiting) if b.shape.series}
-        return [b for b in first.values() if (plan := b.shape.plans.get(self)) is None or plan.epoch != self._epoch]
+        return [b for b in first.values() if (plan := b.shape.plans.get(self._key)) is None or plan.epoch != self._epoch]
 
     def learn(self, batch: Batch, ask: Callable[[int, Sequence[str]], Sequence[Row]]) -> None:
         """Work out what becomes of batches of this shape; `ask` has the rows of series that the file knows."""
@@ -129,7 +130,7 @@ class Memory:
             known = head.layouts.setdefault(layout.key, layout)
             if known is layout:
                 self.next["layout"] += 1
-            shape.plans[self] = ShapePlan(plan, head, known, self._epoch)
+            shape.plans[self._key] = ShapePlan(plan, known, self._epoch)
 
     def _places(
         self, head: Head, wanted: list[tuple[Point, int]], seen: int, ask: Callable[[int, Sequence[str]], Sequence[Row]]
@@ -172,7 +173,7 @@ class Memory:
         for batch in batches:
             if not batch.shape.series:
                 continue
-            plan: ShapePlan | None = batch.shape.plans.get(self)
+            plan: ShapePlan | None = batch.shape.plans.get(self._key)
             instance = batch.shape.series[0].source.instance
             if plan is None or plan.epoch != self._epoch or instance in blocked:
                 blocked.add(instance)  # its later runs wait too, so that they stay in order
@@ -190,8 +191,9 @@ class Memory:
                 continue
             self._drop("invalid", count - run.count)
             self.next["run"] += 1
-            plan.head.add(run)
-            plan.head.touched = now
+            head = self.heads[instance]
+            head.add(run)
+            head.touched = now
         if left:
             with self._door:
                 self._waiting.extendleft(reversed(left))
@@ -258,11 +260,13 @@ class Memory:
                 for _, run in runs:
                     run.counted = True
 
-    def forget(self, gone: Callable[[int, int], bool]) -> None:
-        """Series that were deleted, by collector and place, get new places when they come again."""
+    def forget(self, series: set[tuple[int, int]], collectors: set[int]) -> None:
+        """What was deleted from the file gets new places when it comes again."""
         with self._lock:
+            self.heads = {name: head for name, head in self.heads.items() if head.id not in collectors}
             for head in self.heads.values():
-                head.known = {name: place for name, place in head.known.items() if not gone(head.id, place >> 1)}
+                head.known = {name: place for name, place in head.known.items() if (head.id, place >> 1) not in series}
+            self.series -= len(series)
             self._epoch += 1
 
     def renew(self) -> None:

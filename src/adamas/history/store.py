@@ -90,7 +90,11 @@ class Store:
         """Open the file; whether it was begun just now. Raises sqlite3.Error, OSError, Foreign."""
         directory = os.path.dirname(self.path) or "."
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # -wal and -shm take its mode
+        try:
+            # Only where there is none: to close another descriptor of a file that SQLite has open would drop its locks.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))  # -wal and -shm take its mode
+        except FileExistsError:
+            pass
         db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, cached_statements=64)
         try:
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -308,20 +312,32 @@ class Store:
             raise
         return len(found), samples
 
-    def forget(self, before: int, most: int, but: set[int]) -> list[int]:
-        """Delete series that were last seen before a moment, except some; returns their ids."""
-        found = [id for (id,) in self._rows("SELECT id FROM series WHERE seen < ? LIMIT ?", before, most + len(but))]
-        found = [id for id in found if id not in but][:most]
+    def forget(self, before: int, most: int, but: set[tuple[int, int]]) -> tuple[set[tuple[int, int]], set[int]]:
+        """Delete series that were last seen before a moment, except some, and collectors that have none left.
+
+        Returns (collector, place) of the series, and the collectors. No block may be that old any more.
+        """
+        rows = self._rows("SELECT id FROM series WHERE seen < ? LIMIT ?", before, most + len(but))
+        found = {(key >> SERIES_BITS, key & (1 << SERIES_BITS) - 1) for (key,) in rows} - but
+        empty: set[int] = set()
         if found:
             assert self.db is not None
             self.db.execute("BEGIN IMMEDIATE")
             try:
-                self.db.executemany("DELETE FROM series WHERE id = ?", [(id,) for id in found])
+                keys = [(collector << SERIES_BITS | place,) for collector, place in found]
+                self.db.executemany("DELETE FROM series WHERE id = ?", keys)
+                for collector in {collector for collector, _ in found}:
+                    low = collector << SERIES_BITS
+                    if not self._rows("SELECT 1 FROM series WHERE id BETWEEN ? AND ? LIMIT 1", low, low | (1 << SERIES_BITS) - 1):
+                        empty.add(collector)
+                        self.db.execute("DELETE FROM collector WHERE id = ?", [collector])
+                        self.db.execute("DELETE FROM layout WHERE collector = ?", [collector])
+                        self.db.execute("DELETE FROM run WHERE slot & ? = ?", [(1 << SLOT_BITS) - 1, collector])
                 self.db.execute("COMMIT")
             except BaseException:
                 self._undo()
                 raise
-        return found
+        return found, empty
 
     def shrink(self, pages: int) -> None:
         """Give back so many pages of the file where an eighth of it and more than that is unused."""
