@@ -107,13 +107,11 @@ const DRAWN = {
 };
 
 function setTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  window.putOnTheme(theme);
   memory.set("theme", theme);
   const button = $("theme");
   button.replaceChildren(svg("svg", { viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" }, ...DRAWN[theme]()));
   set(button, { title: THEMES[theme], "aria-label": `${THEMES[theme]}; change`, "data-now": theme });
-  recolour();
 }
 
 function recolour() {
@@ -268,7 +266,7 @@ $("theme").addEventListener("click", () => {
   const all = Object.keys(THEMES);
   setTheme(all[(all.indexOf($("theme").dataset.now) + 1) % all.length]);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+document.addEventListener("theme", recolour);
 window.addEventListener("hashchange", open);
 document.addEventListener("refresh", refresh);
 document.addEventListener("visibilitychange", () => {
