@@ -19,10 +19,10 @@ from typing import Any
 class RunningAgent:
     """`adamas run` with this configuration; stopped by `stop`, killed at the latest when the test ends."""
 
-    def __init__(self, folder: Path, config: str, env: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, config: str, env: dict[str, str] | None = None, name: str = "adamas.toml") -> None:
         self.folder = folder
         self.state = folder / "state"
-        self.file = folder / "adamas.toml"
+        self.file = folder / name
         self.log = folder / "agent.log"
         self.write(config)
         with self.log.open("ab") as log:

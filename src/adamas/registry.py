@@ -93,7 +93,7 @@ class Registry:
     def successors(self, kind: str) -> dict[str, str]:
         """Diamond's classes, and what comes with Adamas in place of each.
 
-        Read off the modules' text: to import them all would take a hundred times as long, and memory for good.
+        Read off the modules' text: to import them all would take many times as long, and memory for good.
         """
         package = importlib.import_module(f"adamas.{kind}")
         found = {}

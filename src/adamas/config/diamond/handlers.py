@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
+
 from adamas.config.diamond.translation import LEGACY, Translation, listed
 from adamas.option import suggest
 from adamas.outputs._diamond import LEFT_OUT, MANY, NO_OUTPUT, RENAMED
@@ -55,8 +57,7 @@ class Handlers:
 
     def _free(self, *names: str) -> str:
         taken = self.to.tables.data.get("outputs", {})
-        numbered = (f"{names[-1]} {number}" for number in range(2, 10**6))
-        return next(name for name in (*names, *numbered) if name not in taken)
+        return next(name for name in chain(names, (f"{names[-1]} {n}" for n in count(2))) if name not in taken)
 
     def _native_output(self, name: str, one: str, type_name: str, cls: type[Output], effective: dict[str, Any]) -> None:
         at = ("outputs", self._free(type_name, name))
