@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from adamas.collectors.http import Http
 from adamas.collectors.httpjson import HttpJson
 from adamas.collectors.websitemonitor import WebsiteMonitor
 from adamas.host import Host
+from adamas.http import trust
 from adamas.pipeline import Intake
 
 
@@ -148,6 +151,37 @@ def test_a_site_that_answers_and_one_that_does_not(site: Site) -> None:
     away = f"http://127.0.0.1:{free_port()}/"
     assert give(make(WebsiteMonitor, URL=away), "diamond") == {}
     assert give(make(WebsiteMonitor, URL=away))[f'probe_success{{target="{away}"}}'] == 0
+
+
+def test_a_certificate_that_nobody_vouches_for(site: Site, tmp_path: Path, require: Callable[..., None]) -> None:
+    require("openssl")
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    subprocess.run([*argv, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    site.server.socket = tls.wrap_socket(site.server.socket, server_side=True)
+    url = site.url.replace("http:", "https:") + "/ok"
+    assert give(make(WebsiteMonitor, URL=url))[f'probe_success{{target="{url}"}}'] == 0
+    assert site.asked["/ok"] == 0
+    assert trust() is trust(), "the authorities are read once"
+    trust().load_verify_locations(cert)
+    assert give(make(WebsiteMonitor, URL=url))[f'probe_success{{target="{url}"}}'] == 1
 
 
 @pytest.mark.parametrize(

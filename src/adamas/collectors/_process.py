@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 TICKS = 100
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STATM = ("vms", "rss", "shared", "text", "lib", "data", "dirty")
-INFO_EX = tuple([f"memory_info_ex.{what}" for what in STATM])
+MEMORY = {key: tuple([f"{key}.{what}" for what in STATM]) for key in ("memory_info_ex", "memory_info", "ext_memory_info")}
+"""What psutil's versions call these sizes."""
 
 
 class Usage:
@@ -47,8 +48,9 @@ class Usage:
         self.levels["virtual"], self.levels["resident"] = sizes[:2]
         if "memory_percent" in keys:
             self.figures["memory_percent"] = 100 * sizes[1] / memory
-        if "memory_info_ex" in keys:
-            self.figures.update(zip(INFO_EX, sizes))
+        for key, names in MEMORY.items():
+            if key in keys:
+                self.figures.update(zip(names, sizes))
         if "num_ctx_switches" in keys:
             self._status(host.read_bytes(folder + "status"))
         if "io_counters" in keys:

@@ -1,8 +1,8 @@
 """Sockets of chosen ports of this machine by their state, from the kernel's sock_diag (sock_diag(7)), else from /proc/net.
 
-The kernel is asked for the sockets of these ports only, whatever else is open: a machine with 100,000 connections to other ports
-pays nothing for them. Where it cannot be asked (the module inet_diag is missing, or the tree is another machine's), all of
-/proc/net/tcp, tcp6, udp and udp6 is read, which takes ten times as long for each socket.
+The kernel is asked for the sockets of these ports only, so that those of other ports cost no more than its look at them. Where
+it cannot be asked (the module inet_diag is missing, or the tree is another machine's), all of /proc/net/tcp, tcp6, udp and udp6
+is read, which takes three to ten times as long.
 
 A port is counted where it is the local one, for IPv4 and IPv6 together; UDP has no states and counts as `none`. Diamond's names
 leave out the states that no socket is in.

@@ -111,8 +111,10 @@ class ProcessResources(Collector):
         "The names, each a table of regular expressions (exe, name, cmdline: one or a list), selfmon and count_workers: "
         '{postgres = {exe = "/postgres$", count_workers = true}}',
     )
-    info_keys: list[str] = option(INFO_KEYS, "What is measured, as psutil called it", choices=(*INFO_KEYS, "ext_memory_info"))
-    unit: str = option("B", "Bytes: Diamond had this option, but published bytes whatever it said", choices=("B",))
+    info_keys: list[str] = option(
+        INFO_KEYS, "What is measured, as psutil called it", choices=(*INFO_KEYS, "memory_info", "ext_memory_info")
+    )
+    unit: str = option("B", "Has no effect: as in Diamond, which published bytes whatever it said")
 
     processes = Gauge(
         "{process}.processes",
@@ -207,7 +209,7 @@ class ProcessResources(Collector):
         super().__init__(host, values, instance)
         self._watched = [Watched(name, about) for name, about in self.process.items()]
         self._needed = {rule for watched in self._watched for rule in watched.rules}
-        self._keys = frozenset("memory_info_ex" if key == "ext_memory_info" else key for key in self.info_keys)
+        self._keys = frozenset(self.info_keys)
         self._known: dict[str, Process] = {}
         self._before = 0.0
         self._memory = 0
