@@ -23,10 +23,10 @@ STANDS_APART = "diamond"
 
 LAYERS = (
     ("errors", "log", "metric"),
-    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "schedule"),
+    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "schedule", "spool"),
     ("", "collector", "exposition", "lines", "output", "pipeline", "recording"),
     ("collectors", "outputs"),
-    ("config", "control", "describe", "history", "registry", "runner", "sender", "web", "worker"),
+    ("config", "control", "describe", "history", "registry", "runner", "sender", "spill", "translate", "web", "worker"),
     ("agent",),
     ("__main__", "cli"),
 )
@@ -35,6 +35,7 @@ LAYERS = (
 LONG = {
     "metric.py": "declarations, series, shapes and batches are one model, and their hot paths share its insides",
     "runner.py": "lanes, windows and the watch over them change the same task under one lock",
+    "spool.py": "one format on disk: who writes it, reads it, recovers it and makes room share every rule of it",
     "worker.py": "both ends of one protocol, and a child must import little more than this file",
 }
 """Files past 400 lines, and why."""

@@ -21,7 +21,7 @@ from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError
 from adamas.exposition import Exposition
 from adamas.host import Host
-from adamas.naming import Naming
+from adamas.naming import Naming, clean_node
 from adamas.pipeline import Intake
 from adamas.runner import Runner, Task
 from adamas.sender import Sender
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from adamas.output import Output
     from adamas.web import WebServer
 
+SPOOLS = "spool"
+"""Where the spools are, in the state directory."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 SETTLED = 3.0
 """Seconds after which what is there will stay: the garbage collector looks at it no more."""
@@ -65,6 +67,7 @@ class Agent:
         self._reload = {"ok": True, "time": self.started, "message": ""}
         self._control: socket | None = None
         self._lock: int | None = None
+        self._has_state = False
         self.control_path = os.path.join(config.state_dir, control.NAME)
         self.address = ""
 
@@ -115,6 +118,7 @@ class Agent:
             self._start_history()
         for instance in config.outputs.values():
             self._add_output(instance)
+        self._report_orphans()
         for instance in config.collectors.values():
             self._add_collector(instance)
         self.runner.start()
@@ -159,9 +163,25 @@ class Agent:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InUse(f"another agent uses {directory}; give this one its own state_dir") from None
+        self._has_state = True
         self._control = control.listen(self.control_path)
 
     # parts
+
+    def _report_orphans(self) -> None:
+        """Say which spools belong to no output any more: they are kept, and their disk space with them."""
+        try:
+            kept = os.listdir(os.path.join(self.config.state_dir, SPOOLS))
+        except OSError:
+            return
+        for name in kept:
+            path = os.path.join(self.config.state_dir, SPOOLS, name)
+            if (
+                name not in map(clean_node, self.config.outputs)
+                and os.path.isdir(path)
+                and any(f.endswith(".seg") for f in os.listdir(path))
+            ):
+                log.warning("adamas", f"the spool of the output {name}, which is gone, is kept: {path}")
 
     def _naming(self, name: str) -> Naming:
         prefix = self.config.prefix if name in ("path", "diamond") else ()
@@ -175,7 +195,7 @@ class Agent:
         output.spelling = self._naming(output.naming or type(output).default_naming)
         if output.isolation == "process":
             isolate_output(output, self.worker, instance.origin, instance.values)
-        sender = Sender(output)
+        sender = Sender(output, os.path.join(self.config.state_dir, SPOOLS, clean_node(instance.name)) if self._has_state else "")
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest
         self._fan_out = [*self._fan_out, (sender, type(output).slotted)]
@@ -281,6 +301,7 @@ class Agent:
         self.host.prefix = config.prefix
         log.set_level(config.agent.log_level)
         changed = self._reload_outputs(config) + self._reload_collectors(config)
+        self._report_orphans()
         if (before.hostname, before.agent.labels) != (config.hostname, config.agent.labels):
             self._exposition = self._new_exposition()
         if vars(before.history) != vars(config.history):

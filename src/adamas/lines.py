@@ -45,7 +45,7 @@ class Column:
 class Plan:
     """What a naming makes of a shape: its points by the kind of value that they take."""
 
-    __slots__ = ("deltas", "points", "rates", "raw", "template", "types")
+    __slots__ = ("deltas", "form", "points", "rates", "raw")
 
     def __init__(self, shape: Shape, naming: Naming, only: Filter | None = None) -> None:
         columns: dict[str, list[tuple[int, Point]]] = {RAW: [], RATE: [], DELTA: []}
@@ -60,8 +60,8 @@ class Plan:
         self.rates = Column(columns[RATE], len(shape.counters))
         self.deltas = Column(columns[DELTA], len(shape.counters))
         self.points = [*self.raw.points, *self.rates.points, *self.deltas.points]
-        self.types: list[type] | None = None
-        self.template: list[str] = []
+        self.form: tuple[list[type], list[str]] = ([], [])
+        """The types of a row's values, and the template that fits them."""
 
     def count(self, batch: Batch) -> int:
         """How many points this batch has: those of counters without an increase yet are not there."""
@@ -121,10 +121,11 @@ class LineEncoder:
             return ""
         row = plan.row(batch)
         types = list(map(type, row))
-        if types != plan.types:
-            plan.types = types
-            plan.template = _template(plan.points, types)
-        return stamp.join(plan.template) % row
+        known, template = plan.form
+        if types != known:
+            template = _template(plan.points, types)
+            plan.form = (types, template)  # at once: two threads may encode the same shape
+        return stamp.join(template) % row
 
 
 def text(point: Point, value: Value) -> str:

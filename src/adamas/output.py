@@ -31,7 +31,12 @@ class Output:
     """The backend keeps one value for each interval: it gets the windows of the grid, not the early runs at start."""
 
     naming: str = option("", "How series are spelled (default: the backend's)", choices=("", *NAMINGS))
-    buffer: str = option("memory", "Where what cannot be sent waits", choices=("memory",))
+    buffer: str = option(
+        "spill",
+        "Where what cannot be sent waits: in memory, on disk once that is needed, or on disk always",
+        choices=("memory", "spill", "write_through"),
+    )
+    spool: Size = option("256MiB", "The most disk that waiting samples may take; the oldest go first, counted", minimum=1 << 20)
     memory: Size = option("16MiB", "The most memory that waiting samples may take; the oldest go first, counted", minimum=1 << 16)
     batch: int = option(10_000, "The most points in one send", minimum=1)
     timeout: Duration = option("10s", "How long the backend may take to answer", minimum=0.1)
@@ -65,14 +70,14 @@ class Output:
         """How many points this batch is in the output's spelling: what the ledger counts. Must be cheap."""
         raise NotImplementedError
 
-    def encode(self, batches: Sequence[Batch]) -> Any:
-        """What goes out for these batches. Pure: no I/O, the same for the same batches."""
+    def encode(self, batches: Sequence[Batch]) -> bytes:
+        """What goes out for these batches, in bytes that may wait on disk. Pure: no I/O, called from several threads."""
         raise NotImplementedError
 
     def open(self) -> None:
         """Make ready to send, if it is not; called before each send. Raises OSError or Retry where it cannot."""
 
-    def send(self, payload: Any) -> None:
+    def send(self, payload: bytes) -> None:
         """Hand the payload over. Raises OSError or Retry to have it sent again, Rejected to have it given up."""
         raise NotImplementedError
 

@@ -48,8 +48,8 @@ class Queue:
             self.bytes += entry.bytes
             self._trim()
 
-    def take(self, most: int) -> list[Entry]:
-        """The oldest batches, at least one and up to so many points, now in flight."""
+    def take(self, most: int, place: str = "flight") -> list[Entry]:
+        """The oldest batches, at least one and up to so many points; in the ledger they are in `place` from now on."""
         taken: list[Entry] = []
         points = 0
         with self._lock:
@@ -58,15 +58,15 @@ class Queue:
                 self.bytes -= entry.bytes
                 points += entry.points
                 taken.append(entry)
-            self.ledger.move(points, "memory", "flight")
+            self.ledger.move(points, "memory", place)
         return taken
 
-    def restore(self, entries: list[Entry]) -> None:
+    def restore(self, entries: list[Entry], place: str = "flight") -> None:
         """Put back what was taken and did not arrive, in its old order, ahead of what came since."""
         with self._lock:
             self._entries.extendleft(reversed(entries))
             self.bytes += sum(e.bytes for e in entries)
-            self.ledger.move(sum(e.points for e in entries), "flight", "memory")
+            self.ledger.move(sum(e.points for e in entries), place, "memory")
             self._trim()
 
     def discard(self, reason: str) -> int:

@@ -31,6 +31,7 @@ CALM, FAST = 0.005, 0.0002
 GOOD_RUNS = 20
 """In-time runs after which a culprit comes back to the shared lane."""
 NO_DATA_EVERY = 60.0
+GRACE = 3.0
 SLACK = 0.001
 
 
@@ -45,6 +46,8 @@ class Task:
         self.deadline = deadline
         self.resident = collector.remote or collector.isolation == "process"
         """Has a lane of its own for good: it waits for a peer or a child."""
+        self.grace = GRACE if collector.isolation == "process" else 0.0
+        """Its child is killed at the deadline; until that is done it has not overrun."""
         self.solo = self.resident
         self.offset = stable_offset(f"{host}/{self.name}" if self.solo else host, interval)
         self.due = 0.0
@@ -379,12 +382,13 @@ class Runner:
                 continue
             burns = self._burns(task, taken)
             burning = burning or burns
-            if taken >= task.deadline:
-                if not task.overrun:
+            limit = task.deadline + task.grace
+            if taken >= limit:
+                if task.running and not task.overrun:
                     self._overran(task)
                 again = min(again, 1.0)
             else:
-                again = min(again, task.deadline - taken + SLACK, 0.25 if burns or taken < PATIENCE else 60.0)
+                again = min(again, limit - taken + SLACK, 0.25 if burns or taken < PATIENCE else 60.0)
         if burning != self._fast:
             self._fast = burning
             sys.setswitchinterval(FAST if burning else CALM)

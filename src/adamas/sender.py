@@ -2,6 +2,9 @@
 
 A send is what one pass left in the queue. What was sent is in flight until its backend confirmed it; a failure puts all of
 it back, in order, and the next try waits a random part of a doubling time ("full jitter"), or as long as the peer asked.
+
+Where the output may use the disk (`buffer`), what cannot be sent goes to its spool (see `spill`). Once the backend is back,
+old payloads from there and new batches take turns, so that what is shown is fresh again at once.
 """
 
 from __future__ import annotations
@@ -23,16 +26,23 @@ if TYPE_CHECKING:
     from adamas.metric import Batch
     from adamas.output import Output
     from adamas.queue import Entry
+    from adamas.spill import Spill
+    from adamas.spool import Record
 
 BASE, CAP = 1.0, 60.0
 CONFIRM_SENDS, CONFIRM_SECONDS = 5, 10.0
+CLOSING = 2.0
+"""Seconds that the disk has at the end to take what could not be sent."""
 
 
 class Sender:
     """Queue, ledger and thread of one output."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, spool: str = "") -> None:
+        """`spool`: the directory of its spool ("": there is none)."""
         self.output = output
+        self._directory = spool if output.buffer != "memory" else ""
+        self._spill: Spill | None = None
         self.name = output.instance
         self.ledger = Ledger()
         self.queue = Queue(output.memory, self.ledger)
@@ -42,6 +52,7 @@ class Sender:
         self.reconnects = 0
         self.last_send = 0.0
         self._window: list[Entry] = []
+        self._records: list[Record] = []
         self._sends = 0
         self._confirm_by = 0.0
         self._retry_at = 0.0
@@ -51,8 +62,33 @@ class Sender:
         self._thread = threading.Thread(target=self._loop, name=f"send {self.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begin to deliver, with what is in the spool from before."""
+        if self._directory and (self.output.buffer == "write_through" or _left_behind(self._directory)):
+            self._begin_spill()
         self._thread.start()
+
+    def _begin_spill(self) -> Spill | None:
+        """The way to the disk, made when it is wanted first: an output that delivers needs none of it."""
+        if self._spill is None and self._directory:
+            from adamas.spill import Spill
+
+            self._spill = Spill(
+                self.name,
+                self._directory,
+                self.output.spool,
+                self.queue,
+                self.ledger,
+                self.output.encode,
+                self._to_disk,
+                self._wake,
+            )
+        return self._spill
+
+    def _to_disk(self) -> bool:
+        """Whether what waits in memory should go to disk now."""
+        if not self._directory or not self.queue:
+            return False
+        return self.output.buffer == "write_through" or self.failures > 0 or self.queue.bytes > self.queue.limit // 2
 
     def offer(self, batch: Batch) -> None:
         """Take a batch; `ring` when the pass is over. Never blocks."""
@@ -62,6 +98,8 @@ class Sender:
 
     def ring(self) -> None:
         """Something waits: wake the thread, unless the backend is away and it is not yet time to try again."""
+        if self._to_disk() and (spill := self._begin_spill()) is not None:
+            spill.ring()
         if self.queue and time.monotonic() >= self._retry_at:
             self._wake()
 
@@ -72,18 +110,25 @@ class Sender:
             pass  # it was rung before and the thread has not looked yet
 
     def stop(self, deadline: float) -> None:
-        """Flush until the deadline (monotonic); what is left then is dropped, counted as `shutdown`."""
+        """Flush until the deadline (monotonic); what is left then goes to the spool, or is dropped as `shutdown`."""
         self._stop_by = deadline
         self._wake()
 
     def join(self, deadline: float) -> None:
-        """Wait for the thread, then account for what it could not send."""
+        """Wait for the thread, then put away what it could not send and account for the rest."""
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._put_back()
+        if self.queue and self._directory:
+            self._begin_spill()
+        if self._spill is not None:
+            self._spill.stop(time.monotonic() + CLOSING)
         left = self.ledger.snapshot()
         self.ledger.drop(left["memory"], "shutdown", "memory")
         self.ledger.drop(left["flight"], "shutdown", "flight")
         if left["memory"] + left["flight"]:
             log.warning(self.name, f"stopped with {left['memory'] + left['flight']} points that could not be delivered")
+        if left["spool"]:
+            log.info(self.name, f"{left['spool']} points wait in the spool for the next start")
 
     def status(self) -> dict[str, Any]:
         """How the delivery goes."""
@@ -99,6 +144,8 @@ class Sender:
             "ledger": ledger,
             "last_send": self.last_send,
             "reconnects": self.reconnects,
+            "buffer": self.output.buffer if self._directory else "memory",
+            "spool": self._spill.status() if self._spill is not None else None,
             "collisions": dict(self.output.spelling.collisions) if self.output.spelling is not None else {},
         }
 
@@ -115,18 +162,28 @@ class Sender:
                 self._work()
             except Exception as error:  # nothing that an output does may end its thread
                 self._broken(error)
-            if stopping and (not (self.queue or self._window) or time.monotonic() >= (self._stop_by or 0)):
+            if stopping and (not self._pending() or time.monotonic() >= (self._stop_by or 0)):
                 self._close()
                 return
+
+    def _pending(self) -> bool:
+        """Whether there is something that trying longer can deliver; what the disk takes need not be tried for."""
+        if self.failures and self._directory:
+            return False
+        return bool(self.queue or self._window or self._records)
+
+    def _live(self) -> bool:
+        """Whether batches are sent from memory."""
+        return bool(self.queue) and not (self._directory and self.output.buffer == "write_through")
 
     def _wait(self) -> float:
         """Seconds until there is something to do without being rung."""
         now = time.monotonic()
         if self._retry_at > now:
             wait = self._retry_at - now
-        elif self.queue:
+        elif self._live() or (self._spill is not None and self._spill.ready):
             wait = 0.0
-        elif self._window:
+        elif self._window or self._records:
             wait = max(0.0, self._confirm_by - now)
         else:
             wait = threading.TIMEOUT_MAX
@@ -137,19 +194,32 @@ class Sender:
     def _work(self) -> None:
         if time.monotonic() < self._retry_at:
             return
-        while self.queue:
-            entries = self.queue.take(self.output.batch)
-            self._window += entries
-            if not self._try(partial(self._send, entries)):
-                return
+        more = True
+        while more:
+            more = False
+            if self._live():
+                entries = self.queue.take(self.output.batch)
+                self._window += entries
+                more = True
+                if not self._try(partial(self._send, entries)):
+                    return
+            record = self._spill.take() if self._spill is not None else None
+            if record is not None:
+                self._records.append(record)
+                more = True
+                if not self._try(partial(self._hand_over, record.payload)):
+                    return
         last = self._stop_by is not None
-        if self._window and (last or self._sends >= CONFIRM_SENDS or time.monotonic() >= self._confirm_by):
+        due = last or self._sends >= CONFIRM_SENDS or time.monotonic() >= self._confirm_by
+        if (self._window or self._records) and due:
             self._try(self._confirm)
 
     def _send(self, entries: list[Entry]) -> None:
         payload = self._encode(entries)
-        if payload is None:
-            return
+        if payload is not None:
+            self._hand_over(payload)
+
+    def _hand_over(self, payload: Any) -> None:
         self.output.open()
         if not self._sends:
             self._confirm_by = time.monotonic() + CONFIRM_SECONDS
@@ -183,14 +253,28 @@ class Sender:
         self._confirmed()
 
     def _confirmed(self) -> None:
-        points = sum(e.points for e in self._window)
-        self._window.clear()
-        self._sends = 0
-        self.ledger.deliver(points)
+        self.ledger.deliver(self._forget())
         if self.state != "ok":
             if self.failures:
                 log.info(self.name, "delivers again")
             self.state, self.error, self.failures = "ok", "", 0
+
+    def _forget(self) -> int:
+        """What was sent is settled, one way or the other; returns how many points."""
+        points = sum(e.points for e in self._window) + sum(r.count for r in self._records)
+        if self._spill is not None and self._records:
+            self._spill.confirm(self._records)
+        self._window, self._records = [], []
+        self._sends = 0
+        return points
+
+    def _put_back(self) -> None:
+        """What was sent did not arrive: batches go back to the queue, payloads to the spool."""
+        self.queue.restore(self._window)
+        if self._spill is not None and self._records:
+            self._spill.restore(self._records)
+        self._window, self._records = [], []
+        self._sends = 0
 
     def _try(self, step: Any) -> bool:
         """Do it; False where it failed and a pause is due."""
@@ -198,9 +282,7 @@ class Sender:
             step()
             return True
         except Rejected as error:
-            points = sum(e.points for e in self._window)
-            self._window.clear()
-            self._sends = 0
+            points = self._forget()
             refused = min(error.points or points, points)
             self.ledger.drop(refused, "rejected", "flight")
             self.ledger.deliver(points - refused)
@@ -218,9 +300,9 @@ class Sender:
         self.state, self.error = "retrying", _words(error)
         self._close()
         self.reconnects += 1
-        self.queue.restore(self._window)
-        self._window = []
-        self._sends = 0
+        self._put_back()
+        if self._to_disk() and (spill := self._begin_spill()) is not None:
+            spill.ring()
         pause = after or _some() * min(CAP, BASE * 2 ** min(self.failures - 1, 10))
         self._retry_at = time.monotonic() + max(0.05, pause)
 
@@ -235,6 +317,14 @@ class Sender:
             self.output.close()
         except Exception as error:
             log.debug(self.name, f"closing: {error!r}")
+
+
+def _left_behind(directory: str) -> bool:
+    """Whether a spool has something from before."""
+    try:
+        return any(name.endswith(".seg") for name in os.listdir(directory))
+    except OSError:
+        return False
 
 
 def _some() -> float:

@@ -35,9 +35,12 @@ if TYPE_CHECKING:
 
 MOST_FRAME = 64 << 20
 KILL_PATIENCE = 2.0
+START_PATIENCE = 10.0
+"""Seconds for a child to be there, which its runs' deadline does not count."""
 ANSWER_PATIENCE = 0.2
 MOST_CHILDREN = 256
 MOST_SHAPES = 64
+SHARED = ("adamas.pipeline", "adamas.registry")
 
 
 class ChildGone(Exception):
@@ -288,15 +291,15 @@ class Isolated:
             if not self._child.gone():
                 raise TimeoutError("its child cannot be killed: it hangs in the kernel")
             self._forget()
-        deadline = time.monotonic() + (collector.deadline or collector.interval)
-        if self._child is None:
-            self._child = self._worker.child(self._request)
+        limit = collector.deadline or collector.interval
         try:
-            reply = self._child.ask({"elapsed": collector.elapsed}, deadline)
+            if self._child is None:
+                self._child = self._worker.child(self._request)
+                self._child.answer(time.monotonic() + START_PATIENCE)
+            reply = self._child.ask({"elapsed": collector.elapsed}, time.monotonic() + limit)
         except TimeoutError:
-            if self._child.kill():
+            if self._child is not None and self._child.kill():
                 self._forget()
-            limit = collector.deadline or collector.interval
             raise TimeoutError(f"its child took longer than {limit:g} s and was killed") from None
         except ChildGone as gone:
             self._forget()
@@ -393,15 +396,25 @@ class IsolatedOutput:
             if not self._child.gone():
                 raise Retry("its child cannot be killed: it hangs in the kernel")
             self._forget()
-        if self._child is None:
+        if self._child is not None:
+            return
+        try:
             self._child = self._worker.child(self._request)
+            self._child.answer(time.monotonic() + START_PATIENCE)
+        except TimeoutError:
+            if self._child is not None and self._child.kill():
+                self._forget()
+            raise Retry("its child did not start") from None
+        except ChildGone as gone:
+            self._forget()
+            raise Retry(f"its child {gone}") from None
 
-    def send(self, payload: Any) -> None:
+    def send(self, payload: bytes) -> None:
         """Have the child open and send. Past the timeout it is killed; Retry then, and where it ended or says so."""
         limit = self._output.timeout
         assert self._child is not None
         try:
-            reply = self._child.ask({"send": payload}, time.monotonic() + limit)
+            reply = self._child.ask({"send": payload.decode("latin-1")}, time.monotonic() + limit)
         except TimeoutError:
             if self._child.kill():
                 self._forget()
@@ -488,7 +501,8 @@ def _host(control: socket.socket) -> None:
                     _kill(pid)
                 continue
             sock = socket.socket(fileno=fds[0])
-            _preload(message.get("preload", ()))
+            if message.get("module"):
+                _preload([*message["preload"], *SHARED, *([] if message["origin"] else [message["module"]])])
             if len(children) >= MOST_CHILDREN:
                 send_frame(sock, {"exit": f"was refused: {MOST_CHILDREN} children are there"})
                 sock.close()
@@ -614,6 +628,7 @@ def _serve(sock: socket.socket, message: dict[str, Any]) -> None:
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         run = lambda _: {"error": words}  # noqa: E731
+    send_frame(sock, {})
     while True:
         request = reader.read(None)
         try:
@@ -644,7 +659,7 @@ def _sending(message: dict[str, Any]) -> Any:
     def run(request: dict[str, Any]) -> dict[str, Any]:
         try:
             output.open()
-            output.send(request["send"])
+            output.send(request["send"].encode("latin-1"))
         except Rejected as error:
             return {"rejected": str(error), "points": error.points}
         except MemoryError:

@@ -8,6 +8,7 @@ handler that keeps points for later sends them at the flush, which comes after e
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from collections.abc import Sequence
 
@@ -53,7 +54,7 @@ class Diamond(Output):
         """The points of the batch."""
         return self._lines().points(batch)
 
-    def encode(self, batches: Sequence[Batch]) -> list[list[Any]]:
+    def encode(self, batches: Sequence[Batch]) -> bytes:
         """[path, value, raw value, time, precision, host, type] of each point: what a Metric is made of."""
         assert self.spelling is not None
         rows: list[list[Any]] = []
@@ -70,7 +71,7 @@ class Diamond(Output):
                         raw = batch.values[batch.shape.counters[position]]
                         value = increase * point.scale
                         rows.append([point.name, value, raw, stamp, _decimals(point, value), host, "COUNTER"])
-        return rows
+        return json.dumps(rows).encode()
 
     def open(self) -> None:
         """Make the handler, where there is none."""
@@ -90,13 +91,14 @@ class Diamond(Output):
             log=lambda level, words: log.say(level, self.instance, words),
         )
 
-    def send(self, payload: list[list[Any]]) -> None:
+    def send(self, payload: bytes) -> None:
         """Have the handler process and flush them. Where it refuses all, it is the handler that is broken: they wait."""
-        refused = self._hosted.send(payload)
+        rows = json.loads(payload)
+        refused = self._hosted.send(rows)
         if not refused:
             return
         words = f"{type(refused[0]).__name__}: {refused[0]}"
-        if len(refused) == len(payload):
+        if len(refused) == len(rows):
             raise Retry(words)
         raise Rejected(words, len(refused))
 
