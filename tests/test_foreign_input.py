@@ -24,6 +24,13 @@ FILES = {
     "filestat": "proc/sys/fs/file-nr",
     "pressure": "proc/pressure/io",
     "diskusage": "proc/diskstats",
+    "entropy": "proc/sys/kernel/random/entropy_avail",
+    "interrupt": "proc/interrupts",
+    "mdstat": "proc/mdstat",
+    "netstat": "proc/net/tcp",
+    "slabinfo": "proc/slabinfo",
+    "softirq": "proc/softirqs",
+    "numa": "sys/devices/system/node/node0/meminfo",
 }
 """Collector -> the file of its case `plain` that is spoilt."""
 

@@ -41,6 +41,15 @@ FAMILIES = {
     r"node_netstat_Udp_\w+": "udp",
     r"node_netstat_Ip_\w+": "ip",
     r"node_netstat_IpExt_\w+": "ip",
+    r"node_interrupts_total": "interrupt",
+    r"node_softirqs_functions_total": "softirq",
+    r"node_nf_conntrack_\w+": "conntrack",
+    r"node_entropy_\w+": "entropy",
+    r"node_md_\w+": "mdstat",
+    r"node_hwmon_\w+": "lmsensors",
+    r"node_ksmd_\w+": "ksm",
+    r"node_slabinfo_\w+": "slabinfo",
+    r"node_memory_numa_\w+": "numa",
 }
 """Families of the expected page -> the collector that gives them."""
 
