@@ -75,6 +75,8 @@ class Site:
             status = int(path.rpartition("/")[2])
         if path == "/moved":
             status, headers = 302, {"Location": "/ok"}
+        if path == "/away":
+            status, headers = 302, {"Location": self.url.replace("127.0.0.1", "localhost") + "/ok"}
         if path == "/loop":
             status, headers = 307, {"Location": "/loop"}
         if path == "/to-file":
@@ -130,6 +132,18 @@ def test_what_is_asked(site: Site) -> None:
     assert site.headers["/ok"]["User-Agent"] == "Diamond HTTP collector"
     give(make(HttpJson, url=site.url + "/json")) if site.bodies.setdefault("/json", b"{}") else None
     assert site.headers["/json"]["Content-Type"] == "application/json"
+
+
+def test_another_server_is_told_no_secrets(site: Site) -> None:
+    secret = {"Authorization": "Basic c2VjcmV0", "X-Token": "secret", "User-Agent": "me"}
+    collector = make(Http, req_url=site.url + "/away", headers=secret, req_vhost="www.example.org")
+    assert give(collector)[f'http_up{{url="{site.url}/away"}}'] == 1
+    assert site.headers["/away"]["X-Token"] == "secret"
+    asked = site.headers["/ok"]
+    assert asked["Host"] == site.url.replace("http://127.0.0.1", "localhost")
+    assert (asked["Authorization"], asked["X-Token"], asked["User-Agent"]) == (None, None, "me")
+    give(make(Http, req_url=site.url + "/moved", headers=secret))
+    assert site.headers["/ok"]["X-Token"] == "secret", "the same server"
 
 
 def test_only_2xx_is_a_page(site: Site) -> None:

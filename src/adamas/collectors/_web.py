@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from adamas.collectors._together import Together
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 10
+FOR_ANYONE = ("accept", "user-agent")
+"""Headers that another server may see, too; others can hold a password."""
 
 
 class Page:
@@ -50,7 +52,9 @@ class Pages:
             onwards = answer.headers.get("location", "")
             if answer.status not in REDIRECTS or not onwards:
                 return Page(answer, redirects, host.clock() - begin)
-            url = urljoin(url, onwards)
+            before, url = url, urljoin(url, onwards)
+            if urlsplit(url).netloc != urlsplit(before).netloc:
+                headers = {name: value for name, value in headers.items() if name.lower() in FOR_ANYONE}
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"it redirects to {url[:200]!r}")
         else:
