@@ -225,7 +225,7 @@ class Agent:
 
         web = self.config.web
         try:
-            self._web = WebServer(web.listen, str(web.token), self)
+            self._web = WebServer(web.listen, str(web.token), self, web.hosts)
             self.address = self._web.start()
             log.info("adamas", f"the page is at {self.address}")
         except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from adamas.config.hostname import HOSTNAME_METHODS, host_name
 from adamas.config.source import Tables, is_diamond, read
@@ -40,6 +41,7 @@ class WebTable:
     enabled: bool = option(True, "Serve the page, the API and /metrics")
     listen: str = option("127.0.0.1:8326", "Address and port; anything but loopback needs a token")
     token: Secret = option("", "What a client must show where the address is not loopback")
+    hosts: list[str] = option([], "Further names by which the page may be asked, such as a proxy's")
 
 
 class HistoryTable:
@@ -242,4 +244,4 @@ def state_directory(wanted: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether an address can only be reached from this machine."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    return host in ("localhost", "::1") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
