@@ -1,6 +1,6 @@
 """How large directories are: files, subdirectories and bytes, all levels, and when a file was last written.
 
-Every file is looked at, so it costs about 5 us a file: give it an interval of minutes. A walk ends after `timeout` or `entries`,
+Every file is looked at, so it costs about 6 us a file: give it an interval of minutes. A walk ends after `timeout` or `entries`,
 and then gives nothing but `complete` 0 and a line in the log: half a directory's size would mislead. Symbolic links are followed,
 as Diamond did; a directory that is reached twice is counted once. What cannot be read is left out and told in the log.
 

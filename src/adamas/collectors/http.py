@@ -1,6 +1,8 @@
 """How long pages take to arrive whole, and how large they are: one GET each, redirects followed, certificates verified.
 
-All addresses are asked side by side, each in a thread of its own and within `timeout`; a slow one costs the others nothing.
+All addresses are asked side by side, each in a thread of its own and within `timeout`; a slow one costs the others nothing. Where
+a page redirects to another server, that one sees none of `headers` but User-Agent and Accept.
+
 As in Diamond a page that is not answered with 2xx gives no time and no size; `up` and `status` tell of those, in the other
 spellings. In dotted names an address is written as Diamond did: `http://www.site.com/a` is `http__www_site_com_a`.
 """
