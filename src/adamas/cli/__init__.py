@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
         "convert", "print a diamond.conf as a configuration of ours, and what could not be carried over", config=False
     )
     convert.add_argument("file", metavar="DIAMOND.CONF")
+    translate = command("translate", "print an old collector or handler of Python 2 as the Python 3 that we run", config=False)
+    translate.add_argument("file", metavar="FILE")
     compare = command("compare", "say how our names and values differ from those of the daemon that runs today")
     compare.add_argument("--against", required=True, metavar="HOST:PORT|FILE", help="where its Graphite lines come to, or are")
     compare.add_argument(

@@ -252,6 +252,13 @@ def record(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def translate(arguments: argparse.Namespace) -> int:
+    """Print an old file as it is run."""
+    from adamas.translate import command
+
+    return command(arguments)
+
+
 COMMANDS = {
     "once": once,
     "check": check,
@@ -260,5 +267,6 @@ COMMANDS = {
     "status": status,
     "record": record,
     "convert": convert,
+    "translate": translate,
     "compare": compare,
 }
