@@ -357,6 +357,18 @@ def test_units_and_options_of_default(tmp_path: Path) -> None:
     assert said(config) == {"nothing": 11}
 
 
+def test_settings_that_diamond_took_otherwise(tmp_path: Path) -> None:
+    text = f"{PLAIN}[[NetworkCollector]]\nenabled = T\ninterfaces = eth\n[[MemoryCollector]]\nenabled = T\ndetailed = False\n"
+    config = load(write(tmp_path, text))
+    assert config.collectors["network"].values["interfaces"] == ["e", "t", "h"]
+    assert config.collectors["memory"].values["detailed"] is True
+    assert [warning.line for warning in config.warnings] == [14, 17]
+    config = load(write(tmp_path, text.replace("= eth", "= eth,").replace("detailed = False", "")))
+    assert config.collectors["network"].values["interfaces"] == ["eth"]
+    assert "detailed" not in config.collectors["memory"].values
+    assert not config.warnings
+
+
 # what is said
 
 

@@ -96,13 +96,13 @@ def _rest(to: Translation) -> None:
         if key in SERVER_NOTES and key not in to.used:
             to.note(f"{key}: {SERVER_NOTES[key]}", "server", key)
         elif key not in SERVER:
-            to.note(f"{key}: Diamond has no such setting{suggest(key, SERVER)}", "server", key)
+            to.note(f"{key}: neither Diamond's last version nor Adamas has such a setting{suggest(key, SERVER)}", "server", key)
     for name in to.settings.data:
         if name == "logger_root" and set(to.settings.section(name)) <= {"level"}:
             continue
         if name.startswith(LOGGING):
             to.note(f"[{name}]: the log goes to standard error, a line for each thing that happened", name)
         elif name not in ("server", "handlers", "collectors", "configs", "adamas"):
-            to.note(f"[{name}]: Diamond has no such section", name)
+            to.note(f"[{name}]: neither Diamond nor Adamas has such a section", name)
     if "keys" in to.settings.section("handlers"):
         to.note("keys: of the log, which goes to standard error", "handlers", "keys")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adamas.collectors._diamond import LETTERS, PRESENT
 from adamas.config.diamond.translation import LEGACY, Translation, listed
 from adamas.config.hostname import HOSTNAME_METHODS, ask_shell, host_name
 from adamas.option import suggest
@@ -107,7 +108,7 @@ class Collectors:
                     self.to.note(f"{name}: {key}: {NOTES[key]}", *origin)
             elif key in cls.options or family:
                 used.add(key)
-                self.to.put((*at, key), value, *origin)
+                self.to.put((*at, key), self._as_taken(name, key, value), *origin)
             elif key in section:
                 self.to.warn(f"{name}: {key}: Adamas' {type_name} has no such option{suggest(key, set(cls.options))}", *origin)
         if "interval" in section:
@@ -127,6 +128,19 @@ class Collectors:
                 self.to.put((*at, "prefix"), prefix, *self._origin(name, key))
         self._filters(name, at, effective)
         return used
+
+    def _as_taken(self, name: str, key: str, value: Any) -> Any:
+        """A setting as Diamond's class took it."""
+        cls = name.split()[0]
+        origin = self._origin(name, key)
+        if key in LETTERS.get(cls, ()) and isinstance(value, str) and len(value) > 1:
+            words = f"Diamond took each letter of {value!r} for the beginning of a name, and so it is here"
+            self.to.warn(f"{name}: {key}: {words}; with a comma at its end it is one beginning", *origin)
+            return [letter for letter in dict.fromkeys(value) if not letter.isspace()]
+        if key in PRESENT.get(cls, ()) and str(value).lower() not in TRUE:
+            self.to.warn(f"{name}: {key}: on, because Diamond did not look at what it says; take it out to turn it off", *origin)
+            return True
+        return value
 
     def _filters(self, name: str, at: tuple[str, ...], effective: dict[str, Any]) -> None:
         given = [key for key in ("metrics_whitelist", "metrics_blacklist") if effective.get(key)]
