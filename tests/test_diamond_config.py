@@ -530,6 +530,14 @@ def test_a_section_of_our_own(tmp_path: Path) -> None:
     assert mistakes(write(tmp_path, PLAIN + "[adamas]\nstate_dri = /srv\n"))[0][1] == 13
 
 
+def test_the_section_that_the_guide_shows(tmp_path: Path) -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "moving-from-diamond.md").read_text()
+    text = PLAIN.replace("[handlers]", f"collectors_path = {tmp_path}\n[handlers]") + "[[NetworkCollector]]\nenabled = True\n"
+    config = load(write(tmp_path, text + guide.partition("```ini\n")[2].partition("```")[0]))
+    assert (config.state_dir, config.web.enabled, config.history.retention) == ("/var/lib/adamas", False, 7 * 86400)
+    assert list(config.collectors) == ["loadavg", "NetworkCollector", "pressure"]
+
+
 def test_a_prefix_of_its_own_in_our_files(tmp_path: Path) -> None:
     text = '[agent]\nhostname = "h"\ndefaults = false\n[collectors.loadavg]\nprefix = "apps.x"\n[outputs.file]\nallow = ["loadavg.0"]\n'
     config = load(write(tmp_path, text, "adamas.toml"))
