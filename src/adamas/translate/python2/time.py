@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import time as _time
 
 from adamas.translate.python2.module import stand_in
 
-clock = time.process_time
+clock = _time.process_time
 
-stand_in(__name__, time, "clock")
+stand_in(__name__, _time, "clock")
