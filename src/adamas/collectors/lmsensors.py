@@ -279,8 +279,8 @@ def on_bus(subsystem: str, name: str) -> str:
     if subsystem == "hid" and (match := PCI.match(name)):
         return f"hid-{int(match[1], 16)}-{int(match[4], 16):x}"
     if subsystem == "mdio_bus":
-        match = re.match(r"[^:]*:([0-9a-f]+)", name, re.I)
-        return f"mdio-{int(match[1], 16) if match else 0:x}"
+        match = re.match(r"[^:]*:(\d+)", name)
+        return f"mdio-{int(match[1]) if match else 0:x}"
     if subsystem == "scsi" and (match := SCSI.match(name)):
         return f"scsi-{int(match[1])}-{(int(match[2]) << 8) + (int(match[3]) << 4) + int(match[4], 16):x}"
     return ""
@@ -314,8 +314,8 @@ def in_node_exporter(type: str, element: str, bare: bool) -> tuple[str, float]:
         return f"{name}_seconds", 1e3
     if type == "power":
         return f"{name}_watt", 1e6
-    if type == "humidity":
-        return name, 1e3
+    if type == "humidity":  # a thousandth of a percent in the file; node_exporter takes it for a millionth
+        return name, 1e6
     if type == "fan" and element in ("input", "min", "max", "target"):
         return f"{name}_rpm", 1.0
     if type == "freq" and element == "input":

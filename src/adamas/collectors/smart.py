@@ -2,7 +2,8 @@
 
 smartctl(8) of smartmontools needs root, or `use_sudo`. An ATA attribute has a value that its maker normalized, the worst that
 it was, a threshold, and a raw value whose unit is the maker's. A disk is not healthy where a pre-fail attribute is at its
-threshold or below it, or NVMe's critical warning is set.
+threshold or below it, or NVMe's critical warning is set. Nothing of this changes fast, and each disk is disturbed: an interval of
+minutes is enough.
 
 Diamond's names have only the attributes in `attributes` and, with `force_prefails`, those that are pre-fail, of the disks that it
 chose by default; the other spellings have all, and NVMe. Where `devices` is set, all are for these.
