@@ -207,6 +207,8 @@ a b = "c, d"
         f"servers.{host}.rack.zwei.total.system",
     }
     assert "servers.db.rack.memory.MemTotal " in names
+    by_section = adamas("once", "MemoryCollector", "-c", str(file), "--as", "diamond")[0]
+    assert by_section.startswith("servers.db.rack.memory.MemTotal ")
 
 
 def test_convert_of_a_broken_file(tmp_path: Path) -> None:
@@ -227,6 +229,21 @@ def test_compare_with_a_file(tmp_path: Path, conf: str) -> None:
     out, errors = adamas("compare", "-c", str(tmp_path / "diamond.conf"), "--against", str(theirs), "--seconds", "0.3")
     assert errors == ""
     assert out.startswith("9 names there, 9 here, 9 in both, in 0.3 s\nmissing here: 0\nonly here: 0\nvalues: ")
+    words = [
+        sys.executable,
+        "-m",
+        "adamas",
+        "compare",
+        "-c",
+        str(tmp_path / "diamond.conf"),
+        "--against",
+        "-",
+        "--seconds",
+        "0.1",
+    ]
+    with theirs.open() as file:
+        piped = subprocess.run(words, stdin=file, capture_output=True, text=True, timeout=30, check=True)
+    assert "9 in both" in piped.stdout
     lines = theirs.read_text().replace("uptime.minutes ", "uptime.minutes 9").replace("loadavg.05 ", "loadavg.5 ")
     theirs.write_text(lines + "servers.h.cpu.total.idle 3 1\nrubbish\nelse.where 1 1\n")
     out, _ = adamas(
@@ -307,7 +324,7 @@ def daemon(tmp_path: Path, conf: str) -> Iterator[Daemon]:
     (tmp_path / "diamond.conf").write_text(conf)
     one = Daemon(tmp_path)
     yield one
-    for pid in one.pids:
+    for pid in one.pids - {os.getpid()}:
         if b"adamas" in (Path(f"/proc/{pid}/cmdline").read_bytes() if os.path.exists(f"/proc/{pid}") else b""):
             os.kill(pid, signal.SIGKILL)
 
