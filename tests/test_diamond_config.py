@@ -276,6 +276,8 @@ def names_of(tmp_path: Path, default: str, section: str) -> set[str]:
         ("hostname = h", "path =", "servers.h"),
         ("hostname_method = NONE\npath_prefix =", "", "loadavg"),
         ("hostname_method = none\npath_prefix =", "path = .", ""),
+        ("hostname = a b", "path = c d", "servers.a_b.c_d"),
+        ("hostname = h", "path_prefix = a b", "a_b.h.loadavg"),
         ("hostname = h", "hostname_method = none", "servers.h.loadavg"),
     ],
 )

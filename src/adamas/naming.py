@@ -125,7 +125,7 @@ class Naming:
 
     def __init__(self, name: str, prefix: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> None:
         self.name = name
-        self.prefix = ".".join(p for p in prefix if p and p != ".")
+        self.prefix = clean_path(".".join(p for p in prefix if p and p != "."))
         self._local = not prefix
         self.host = prefix[1] if len(prefix) > 1 else ""
         self.labels = dict(labels or {})
@@ -189,7 +189,7 @@ class Naming:
 
     def front(self, source: Source) -> str:
         """What comes before this collector's segment in dotted names."""
-        return self.prefix if self._local or source.prefix is None else source.prefix
+        return self.prefix if self._local or source.prefix is None else clean_path(source.prefix)
 
     def local(self, series: Series) -> list[str]:
         """The names of a series as a filter sees them: in the dotted spellings, without prefix, host and collector."""
@@ -231,7 +231,7 @@ class Naming:
         clean = clean_diamond if successor else clean_node
         if successor and precision is None:
             precision = 0  # publish()'s default
-        segment = series.source.diamond_path if successor else series.source.path
+        segment = clean_path(series.source.diamond_path if successor else series.source.path)
         head = ".".join([part for part in (self.front(series.source), segment if segment != "." else "") if part])
         if how is not None and how.complete:
             head = ""

@@ -40,7 +40,7 @@ def _instances(config: Config, names: list[str]) -> list[Instance] | None:
     registry = Registry(_plugin_folders(config))
     chosen = []
     for name in names:
-        instance = config.collectors.get(name)
+        instance = config.collectors.get(config.sections.get(name, name))
         if instance is None:
             try:
                 found = registry.find("collectors", name)

@@ -39,12 +39,13 @@ class Theirs:
     def __init__(self) -> None:
         self.values: dict[str, list[float]] = {}
         self.bad = 0
+        self._over = False
         self._lock = threading.Lock()
 
     def take(self, lines: Iterable[bytes]) -> None:
         """Lines of `name value time`; others are counted."""
         with self._lock:
-            for line in lines:
+            for line in () if self._over else lines:
                 parts = line.decode("utf-8", "replace").split()
                 try:
                     if len(parts) != 3:
@@ -53,6 +54,11 @@ class Theirs:
                     self.values.setdefault(parts[0], []).append(float(parts[1]))
                 except ValueError:
                     self.bad += bool(parts)
+
+    def stop(self) -> None:
+        """Take no more."""
+        with self._lock:
+            self._over = True
 
     def listen(self, sock: socket.socket) -> None:
         """Take what is sent to this socket until it is closed."""
@@ -156,6 +162,7 @@ def compare(arguments: argparse.Namespace) -> int:
             ours.take(sampler.turn())
     finally:
         sampler.stop()
+        theirs.stop()
         if listener is not None:
             listener.close()
     found = Comparison(ours, theirs)
