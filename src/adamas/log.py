@@ -11,6 +11,7 @@ import time
 
 LEVELS = ("error", "warning", "info", "debug")
 PER_MINUTE = 10
+MOST_DIVERTED = 2000
 
 _PRIORITY = {"error": "<3>", "warning": "<4>", "info": "<6>", "debug": "<7>"}
 _COLOUR = {"error": "\x1b[31m", "warning": "\x1b[33m", "info": "", "debug": "\x1b[2m"}
@@ -40,7 +41,8 @@ def _write(level: str, who: str, message: str) -> None:
     if LEVELS.index(level) > _level:
         return
     if diverted is not None:
-        diverted.append((level, who, message))
+        if len(diverted) < PER_MINUTE:
+            diverted.append((level, who, message[:MOST_DIVERTED]))
         return
     message = message.replace("\n", "\n    ")
     if os.environ.get("JOURNAL_STREAM"):
@@ -57,9 +59,9 @@ def _write(level: str, who: str, message: str) -> None:
         pass  # a full or closed log must not stop the agent
 
 
-def say(level: str, who: str, message: str) -> None:
-    """A line of this level."""
-    key = (who, message.split(":", 1)[0])
+def say(level: str, who: str, message: str, kind: str = "") -> None:
+    """A line of this level; it is cut with those of its kind: by default, those that begin as it does."""
+    key = (who, kind or message.split(":", 1)[0])
     budget = _budgets.setdefault(key, _Budget())
     minute = int(time.monotonic() // 60)
     if budget.minute != minute:

@@ -38,6 +38,7 @@ KILL_PATIENCE = 2.0
 START_PATIENCE = 10.0
 """Seconds for a child to be there, which its runs' deadline does not count."""
 ANSWER_PATIENCE = 0.2
+END_PATIENCE = 1.0
 MOST_CHILDREN = 256
 MOST_SHAPES = 64
 SHARED = ("adamas.pipeline", "adamas.registry")
@@ -452,7 +453,7 @@ def isolate_output(output: Output, worker: Worker, origin: str, values: dict[str
 def _repeat_log(reply: dict[str, Any]) -> None:
     """What the child had to say, in the agent's own log."""
     for level, who, message in reply.get("log", ()):
-        log.say(level, who, message)
+        log.say(level, who, message, "said by its child")
 
 
 # In the worker host and its children
@@ -572,8 +573,28 @@ def _reap(children: dict[int, tuple[int, socket.socket]], numbers: dict[int, int
 
 
 def _end(children: dict[int, tuple[int, socket.socket]]) -> None:
+    """Kill the children and all that they left behind, wherever it fled to, and reap it: nothing of ours stays."""
     for pid in children:
         _kill(pid)
+    end = time.monotonic() + END_PATIENCE
+    while time.monotonic() < end:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for pid in _children():
+            _kill(pid)
+        time.sleep(0.002)
+
+
+def _children() -> list[int]:
+    """The children of this process, orphans that came to it among them; none where the kernel has no such list."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def _become_child(sock: socket.socket, message: dict[str, Any], others: list[socket.socket], pipes: list[int]) -> None:
@@ -687,16 +708,14 @@ def _bury(before: set[int]) -> set[int]:
     """Reap what the collector forked and does not wait for: dead since the run before last. Returns who is dead now."""
     dead = set()
     try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            pids = file.read().split()
-        for pid in pids:
+        for pid in _children():
             with open(f"/proc/{pid}/stat") as file:
                 if file.read().rpartition(")")[2].split()[0] == "Z":
-                    dead.add(int(pid))
+                    dead.add(pid)
         for child in dead & before:
             os.waitpid(child, os.WNOHANG)
     except OSError:
-        pass  # a kernel without that list, or a child that its owner has just waited for
+        pass  # its owner has just waited for it
     return dead - before
 
 

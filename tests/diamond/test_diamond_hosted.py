@@ -173,9 +173,7 @@ def services() -> Iterator[tuple[int, int]]:
         server.server_close()
 
 
-def test_python_2_collectors_run_unmodified(
-    agent: Callable[[str], RunningAgent], sink: Sink, services: tuple[int, int]
-) -> None:
+def test_python_2_collectors_run_unmodified(agent: Callable[[str], RunningAgent], sink: Sink, services: tuple[int, int]) -> None:
     cache, api = services
     running = agent(
         to(sink)
@@ -232,7 +230,11 @@ def test_where_the_class_comes_from(agent: Callable[[str], RunningAgent], sink: 
 
 def test_a_collector_that_raises_keeps_its_interval(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """The original started its process anew at once: 15 runs where 5 were due."""
-    write(tmp_path / "c", "RaisesCollector", f"open('{tmp_path}/runs', 'a').write('%d\\n' % os.getpid())\nself.publish('x', 1)\nraise IOError('no')")
+    write(
+        tmp_path / "c",
+        "RaisesCollector",
+        f"open('{tmp_path}/runs', 'a').write('%d\\n' % os.getpid())\nself.publish('x', 1)\nraise IOError('no')",
+    )
     write(tmp_path / "c", "GoodCollector", "self.publish('x', 1)")
     running = agent(to(sink) + hosted("RaisesCollector", tmp_path / "c") + hosted("GoodCollector", tmp_path / "c"))
     began = time.monotonic()
@@ -257,7 +259,9 @@ def test_a_swallowed_alarm_ends_at_the_deadline(agent: Callable[[str], RunningAg
     )
     write(tmp_path / "c", "HangsCollector", body)
     write(tmp_path / "c", "GoodCollector", "self.publish('x', self.runs)")
-    running = agent(to(sink) + hosted("HangsCollector", tmp_path / "c", 'deadline = "300ms"') + hosted("GoodCollector", tmp_path / "c"))
+    running = agent(
+        to(sink) + hosted("HangsCollector", tmp_path / "c", 'deadline = "300ms"') + hosted("GoodCollector", tmp_path / "c")
+    )
     running.wait(lambda s: next(c for c in s["collectors"] if c["name"] == "HangsCollector")["failures"] >= 2, 20)
     assert "took longer than 0.3 s and was killed" in running.collector("HangsCollector")["error"]
     first, second = (tmp_path / "pids").read_text().split()[:2]
@@ -273,7 +277,9 @@ def test_a_swallowed_alarm_ends_at_the_deadline(agent: Callable[[str], RunningAg
 def test_two_instances_have_names_of_their_own(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """The original sent both under one name; here the second's is marked, and told."""
     write(tmp_path / "c", "TwinCollector", "self.publish('x', self.config['n'])")
-    running = agent(to(sink) + hosted("TwinCollector", tmp_path / "c", n="1") + hosted("TwinCollector two", tmp_path / "c", n="2"))
+    running = agent(
+        to(sink) + hosted("TwinCollector", tmp_path / "c", n="1") + hosted("TwinCollector two", tmp_path / "c", n="2")
+    )
     running.wait(lambda s: all(c["runs"] >= 2 for c in s["collectors"]), 20)
     assert running.stop()[0] == 0
     found = values(sink)
@@ -322,7 +328,9 @@ def test_memory_has_a_limit(agent: Callable[[str], RunningAgent], sink: Sink, tm
     write(tmp_path / "c", "LeaksCollector", "self.publish('x', self.runs)\nself.kept.append(bytearray(20 << 20))", "kept = []")
     text = (tmp_path / "c/leakscollector.py").read_text().replace("    runs = 0", "    runs = 0\n    kept = kept")
     (tmp_path / "c/leakscollector.py").write_text(text)
-    running = agent(to(sink) + hosted("LeaksCollector", tmp_path / "c", 'memory_limit = "96MiB"\ninterval = "200ms"\ndeadline = "5s"'))
+    running = agent(
+        to(sink) + hosted("LeaksCollector", tmp_path / "c", 'memory_limit = "96MiB"\ninterval = "200ms"\ndeadline = "5s"')
+    )
     running.wait(lambda s: s["collectors"][0]["failures"] >= 1, 20)
     assert "reached the limit of its memory" in running.collector("LeaksCollector")["error"]
     running.wait(lambda s: s["collectors"][0]["state"] == "ok", 20)
@@ -357,7 +365,15 @@ def test_custom_handlers_run_unmodified(agent: Callable[[str], RunningAgent], si
     running = agent(
         SOURCE
         + handler("fifo", HERE / "handlers", "fifo.FifoHandler", path=str(out))
-        + handler("tagged", HERE / "handlers", "tagged.TaggedGraphiteHandler", tag="new", host="127.0.0.1", port=str(sink.port), batch="7")
+        + handler(
+            "tagged",
+            HERE / "handlers",
+            "tagged.TaggedGraphiteHandler",
+            tag="new",
+            host="127.0.0.1",
+            port=str(sink.port),
+            batch="7",
+        )
     )
     running.wait(lambda s: all(o["ledger"]["delivered"] > 40 for o in s["outputs"]), 20)
     status = running.status()
@@ -382,7 +398,9 @@ def test_a_handler_in_trouble_costs_nobody_anything(
     trouble = tmp_path / f"out.{fault}"
     if fault == "nostart":
         trouble.touch()
-    running = agent(SOURCE + to(sink) + handler("fifo", HERE / "handlers", "fifo.FifoHandler", 'timeout = "300ms"', path=str(out)))
+    running = agent(
+        SOURCE + to(sink) + handler("fifo", HERE / "handlers", "fifo.FifoHandler", 'timeout = "300ms"', path=str(out))
+    )
     if fault != "nostart":
         running.wait(lambda s: next(o for o in s["outputs"] if o["name"] == "fifo")["ledger"]["delivered"] > 0, 20)
         trouble.touch()
@@ -406,7 +424,9 @@ def test_a_killed_handler_process_starts_again(agent: Callable[[str], RunningAge
     running = agent(SOURCE + handler("fifo", HERE / "handlers", "fifo.FifoHandler", path=str(out)))
     for turn in range(3):
         running.wait(lambda s: len(fifo_lines(out)) > 30 * (turn + 1), 30)  # noqa: B023
-        children = [pid for pid in descendants(running.process.pid) if "adamas.worker" in Path(f"/proc/{pid}/cmdline").read_text()]
+        children = [
+            pid for pid in descendants(running.process.pid) if "adamas.worker" in Path(f"/proc/{pid}/cmdline").read_text()
+        ]
         worker, child = sorted(children)[0], sorted(children)[-1]
         os.kill(child if turn < 2 else worker, 9)  # at last the host of all children too
     running.wait(lambda s: len(fifo_lines(out)) > 120, 30)

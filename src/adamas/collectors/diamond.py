@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from adamas import Collector, Raw, Sample, log, option
 from adamas.metric import Stamped
@@ -20,7 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from adamas.metric import Series
+    from adamas.host import Host
+    from adamas.metric import Metric, Series
 
 SLACK = 1.0
 """Seconds by which a stamp may lie beside the run and still mean now: Diamond's are whole seconds."""
@@ -46,11 +47,15 @@ class Diamond(Collector):
 
     _hosted: Any = None
 
+    def __init__(self, host: Host, values: dict[str, Any] | None = None, instance: str = "") -> None:
+        super().__init__(host, values, instance)
+        self._known: dict[str, tuple[Metric, int]] = {}
+        """By the path that Diamond's class gave: the metric, and the highest precision that it had."""
+
     def collect(self) -> Iterator[Sample]:
         """One run of Diamond's collector; what it published, under its own names."""
         if self._hosted is None:
             self._hosted = self._make()
-            self._precisions: dict[str, int] = {}
         prefix = ".".join([part for part in self.host.prefix if part])
         metrics, began, ended = self._hosted.run()
         stamped: dict[float, list[tuple[Series, int | float]]] = {}
@@ -83,21 +88,28 @@ class Diamond(Collector):
 
     def _sample(self, metric: Any, prefix: str) -> tuple[Series, int | float]:
         """A published metric; its precision is the highest that its name had so far."""
-        name = clean_path(metric.path)
+        value: int | float = metric.value
+        precision = metric.precision if isinstance(metric.precision, int) and metric.precision >= 0 else 0
+        known = self._known.get(metric.path)
+        if known is None or precision > known[1]:
+            known = self._known[metric.path] = (self._declare(metric.path, prefix, precision, known is not None), precision)
+            if len(self._known) > self.series_limit:
+                self._known.clear()
+        elif precision < known[1] and isinstance(value, float):
+            value = float(f"{value:.{precision}f}")
+        return known[0](value)
+
+    def _declare(self, path: str, prefix: str, precision: int, anew: bool) -> Metric:
+        name = clean_path(path)
         inside = bool(prefix) and name.startswith(prefix + ".")
         local = name[len(prefix) + 1 :] if inside else name
-        precision = metric.precision if isinstance(metric.precision, int) and metric.precision >= 0 else 0
-        known = self._precisions.get(local)
-        value = metric.value
-        if known is None or precision > known:
-            if known is not None:
-                self.undeclare(local)
-            self._precisions[local] = known = precision
-        elif precision < known and isinstance(value, float):
-            value = float(f"{value:.{precision}f}")
+        if anew:
+            self.undeclare(local)
         template = local.replace("{", "{{").replace("}", "}}")
-        dotted = Raw(precision=known, complete=not inside)
-        declared = self.metric(
-            local, help="", template=template, path=dotted, diamond=dotted, prometheus=Raw(template), otel=Raw(template)
-        )
-        return declared(value)
+        dotted = Raw(precision=precision, complete=not inside)
+        return self.metric(local, template=template, path=dotted, diamond=dotted, prometheus=Raw(template), otel=Raw(template))
+
+    def sweep(self, keep: Iterable[Any]) -> None:
+        """Forget the series that are not in `keep`, and the metrics that were made of names."""
+        super().sweep(keep)
+        self._known.clear()

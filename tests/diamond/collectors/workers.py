@@ -1,4 +1,5 @@
 import threading
+
 try:
     from Queue import Queue
 except ImportError:
@@ -14,7 +15,7 @@ class WorkersCollector(diamond.collector.Collector):
     lock = threading.Lock()
 
     def get_default_config(self):
-        config = super(WorkersCollector, self).get_default_config()
+        config = super().get_default_config()
         config.update({'path': 'workers', 'targets': ['a']})
         return config
 

@@ -1,4 +1,3 @@
-# coding=utf-8
 # Python 2, as it was written for Diamond 3 and 4.
 import socket
 
@@ -8,7 +7,7 @@ import diamond.collector
 class McStatsCollector(diamond.collector.Collector):
 
     def get_default_config(self):
-        config = super(McStatsCollector, self).get_default_config()
+        config = super().get_default_config()
         config.update({
             'path':     'mc',
             'hosts':    ['localhost:11211'],
@@ -27,7 +26,7 @@ class McStatsCollector(diamond.collector.Collector):
                 if not received or 'END' in data:
                     break
             sock.close()
-        except socket.error, e:
+        except (OSError, e):
             self.log.exception('Failed to get stats from %s:%s: %s', host, port, e)
         return data
 
