@@ -147,6 +147,45 @@ def test_a_broken_file_changes_nothing(tmp_path: Path, sink: Sink, conf: str) ->
         agent.end()
 
 
+OWN_COLLECTOR = """\
+import diamond.collector
+
+
+class OwnCollector(diamond.collector.Collector):
+    def collect(self):
+        self.publish("answer", int(self.config["answer"]))
+"""
+
+OWN_HANDLER = """\
+from diamond.handler.Handler import Handler
+
+
+class OwnHandler(Handler):
+    def process(self, metric):
+        with open(self.config["out"], "a") as file:
+            file.write(str(metric))
+"""
+
+
+def test_collectors_and_handlers_of_the_users_own(tmp_path: Path, sink: Sink, conf: str) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "own.py").write_text(OWN_COLLECTOR)
+    (tmp_path / "own" / "ownhandler.py").write_text(OWN_HANDLER)
+    paths = "collectors_path = {folder}/own\nhandlers_path = {folder}/own\n[handlers]\n[[OwnHandler]]\nout = {folder}/out\n"
+    text = conf.replace("GraphiteHandler\n", "GraphiteHandler, ownhandler.OwnHandler\n", 1).replace("[handlers]\n", paths, 1)
+    sections = "[[OwnCollector]]\nenabled = yes\nanswer = 42\n[[OwnCollector two]]\nenabled = yes\nanswer = 43\npath = second\n[logger_root]"
+    agent = RunningAgent(tmp_path, text.replace("[logger_root]", sections), name="diamond.conf")
+    expected = {("servers.h.OwnCollector.answer", "42"), ("servers.h.second.answer", "43")}
+    out = tmp_path / "out"
+    try:
+        until(lambda: expected <= {line[:2] for line in sink.lines}, 20)
+        until(lambda: out.exists() and expected <= {tuple(line.split()[:2]) for line in out.read_text().splitlines()}, 20)
+        assert {name for name, _, _ in sink.lines} >= {"servers.h.loadavg.01", "servers.h.uptime.minutes"}
+        assert agent.stop()[0] == 0
+    finally:
+        agent.end()
+
+
 # convert
 
 
