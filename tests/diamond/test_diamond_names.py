@@ -507,7 +507,7 @@ class TestTheKit(diamond.testing.CollectorTestCase):
         self.assertPublished(mock, "a", 1)
         self.assertPublished(mock, "a", (1.04, 2))
         self.assertUnpublished(mock, "c", 1)
-        with pytest.raises(AssertionError, match="actual 1.04, expected 5"):
+        with pytest.raises(AssertionError, match=r"actual 1\.04, expected 5"):
             self.assertPublished(mock, "a", 5)
         with pytest.raises(AssertionError, match="number of calls 0, expected 1"):
             self.assertPublished(mock, "c", 5)

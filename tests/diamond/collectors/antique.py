@@ -9,7 +9,7 @@ class AntiqueCollector(diamond.collector.Collector):
         diamond.collector.Collector.__init__(self, config, handlers)
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(AntiqueCollector, self).get_default_config()
         config.update({'path': 'antique', 'byte_unit': 'byte kilobyte'})
         return config
 

@@ -7,7 +7,7 @@ class BaseStatsCollector(diamond.collector.Collector):
     STATS = {}
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(BaseStatsCollector, self).get_default_config()
         config.update({'path': 'base'})
         return config
 

@@ -5,11 +5,11 @@ class GuestsCollector(diamond.collector.Collector):
     """Publishes for virtual machines; takes its arguments as they come."""
 
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+        super(GuestsCollector, self).__init__(*args, **kwargs)
         self.seen = 0
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(GuestsCollector, self).get_default_config()
         config.update({'path': 'guest', 'measure_collector_time': True})
         return config
 

@@ -1,3 +1,4 @@
+# coding=utf-8
 
 """
 Depth of spool directories.
@@ -8,7 +9,6 @@ Depth of spool directories.
 """
 
 import os
-
 import diamond.collector
 from diamond.collector import str_to_bool
 
@@ -16,19 +16,19 @@ from diamond.collector import str_to_bool
 class QueueDepthCollector(diamond.collector.Collector):
 
     def process_config(self):
-        super().process_config()
+        super(QueueDepthCollector, self).process_config()
         self.config['hidden'] = str_to_bool(self.config['hidden'])
         self.spools = self.config['spools']
         if isinstance(self.config['suffixes'], str):
             self.config['suffixes'] = [self.config['suffixes']]
 
     def get_default_config_help(self):
-        config_help = super().get_default_config_help()
+        config_help = super(QueueDepthCollector, self).get_default_config_help()
         config_help.update({'spools': 'sections', 'hidden': 'count hidden files', 'suffixes': 'only these'})
         return config_help
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(QueueDepthCollector, self).get_default_config()
         config.update({
             'path': 'queue',
             'hidden': False,

@@ -9,7 +9,7 @@ class TickerCollector(diamond.collector.Collector):
     total = 0
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(TickerCollector, self).get_default_config()
         config.update({'path': 'ticker', 'step': 50})
         return config
 

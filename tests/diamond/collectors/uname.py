@@ -5,7 +5,7 @@ class UnameCollector(diamond.collector.ProcessCollector):
     """Runs a program."""
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(UnameCollector, self).get_default_config()
         config.update({'bin': self.find_binary('/opt/nowhere/echo'), 'use_sudo': False, 'path': 'uname'})
         return config
 

@@ -1,5 +1,4 @@
 import threading
-
 try:
     from Queue import Queue
 except ImportError:
@@ -15,7 +14,7 @@ class WorkersCollector(diamond.collector.Collector):
     lock = threading.Lock()
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(WorkersCollector, self).get_default_config()
         config.update({'path': 'workers', 'targets': ['a']})
         return config
 

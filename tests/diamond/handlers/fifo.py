@@ -21,7 +21,7 @@ class FifoHandler(Handler):
         if os.path.exists(self.path + '.die'):
             os._exit(3)
         if os.path.exists(self.path + '.away'):
-            raise OSError('the other side is away')
+            raise IOError('the other side is away')
         if self.refuse and self.refuse in metric.path:
             raise ValueError('not this one')
         with open(self.path, 'a') as out:

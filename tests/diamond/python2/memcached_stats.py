@@ -1,3 +1,4 @@
+# coding=utf-8
 # Python 2, as it was written for Diamond 3 and 4.
 import socket
 
@@ -7,7 +8,7 @@ import diamond.collector
 class McStatsCollector(diamond.collector.Collector):
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(McStatsCollector, self).get_default_config()
         config.update({
             'path':     'mc',
             'hosts':    ['localhost:11211'],
@@ -26,7 +27,7 @@ class McStatsCollector(diamond.collector.Collector):
                 if not received or 'END' in data:
                     break
             sock.close()
-        except (OSError, e):
+        except socket.error, e:
             self.log.exception('Failed to get stats from %s:%s: %s', host, port, e)
         return data
 

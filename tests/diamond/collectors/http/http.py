@@ -1,5 +1,4 @@
 import http.client  # the library, not this file
-
 from basestats import BaseStatsCollector as parent_BaseStatsCollector
 
 
@@ -7,6 +6,6 @@ class HttpPortsCollector(parent_BaseStatsCollector):
     STATS = {'library.port': http.client.HTTP_PORT, 'tls.port': http.client.HTTPS_PORT}
 
     def get_default_config(self):
-        config = super().get_default_config()
+        config = super(HttpPortsCollector, self).get_default_config()
         config.update({'path': 'ports'})
         return config
