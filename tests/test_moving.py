@@ -17,6 +17,9 @@ import pytest
 from agents import RunningAgent, Sink, balanced
 from test_names import CONFORMANCE, judge
 
+from adamas.cli.compare import Comparison, Ours, Theirs
+from adamas.naming import Naming
+
 CONF = """\
 [server]
 handlers = diamond.handler.graphite.GraphiteHandler
@@ -312,6 +315,28 @@ def test_compare_with_what_is_sent_to_a_port(tmp_path: Path, conf: str) -> None:
     assert "missing here: 1 (uptime 1)" in out
     assert re.search(r"only here: \d+ \(cpu \d+\)", out)
     assert "8 in both" in out
+
+
+def test_what_counts_as_alike() -> None:
+    def different(mine: list[float], other: list[float], rate: bool, step: float = 0.01) -> bool:
+        ours, theirs = Ours(Naming("diamond")), Theirs()
+        ours.values["n"], ours.steps["n"] = mine, step
+        ours.rates |= {"n"} if rate else set()
+        theirs.take([f"n {value} 1".encode() for value in other])
+        theirs.stop()
+        theirs.take([b"n 0 1", b"other 0 1"])
+        return bool(Comparison(ours, theirs).different)
+
+    assert not different([100], [109], rate=False)
+    assert different([100], [120], rate=False)
+    assert not different([100], [150], rate=True)
+    assert different([10], [90, 100], rate=True)
+    assert different([10], [0, 90, 100], rate=True), "the first 0 of a counter is no measurement"
+    assert not different([10], [0], rate=True, step=10)
+    assert not different([3], [4], rate=False, step=1), "the last digit may differ"
+    assert not different([1, 50], [20, 30], rate=False), "ranges that touch"
+    assert not different([-5], [-5], rate=False)
+    assert different([-5], [5], rate=False)
 
 
 def test_compare_needs_something_to_compare_with(tmp_path: Path, conf: str) -> None:
