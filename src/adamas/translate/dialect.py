@@ -7,11 +7,13 @@ file may be both, and the caller says what to make of it.
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 
 from adamas.translate.scope import Scopes
 from adamas.translate.vocabulary import GONE, MEMBERS, NEW, ONLY_2, ONLY_2_METHODS, ONLY_2_MODULES, RENAMED, SPECIAL
 
+SHEBANG = re.compile(r"#!.*python3")
 RUNTIME_MODULE = "adamas.translate.python2"
 
 
@@ -30,13 +32,13 @@ def is_python2(text: str, filename: str, siblings: frozenset[str], legacy: bool)
         tree = parse(text, filename)
     except (SyntaxError, ValueError):
         return True
-    if any(map(_only_3, ast.walk(tree))) or _looks_after_itself(tree, siblings):
+    if SHEBANG.match(text) or any(map(_only_3, ast.walk(tree))) or _looks_after_itself(tree, siblings):
         return False
     return legacy or _only_2(tree)
 
 
 def _only_3(node: ast.AST) -> bool:
-    """Whether Python 2 could not compile this."""
+    """Whether Python 2 could not compile or run this."""
     match node:
         case ast.JoinedStr() | ast.AnnAssign() | ast.Nonlocal() | ast.YieldFrom() | ast.NamedExpr() | ast.Match() | ast.TryStar():
             return True
@@ -58,6 +60,12 @@ def _only_3(node: ast.AST) -> bool:
             return not node.args
         case ast.Call(func=ast.Name(id="print")):
             return bool(node.keywords)
+        case ast.Call(func=ast.Name(id="open")):
+            return any(k.arg in ("encoding", "errors", "newline") for k in node.keywords)
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="subprocess"), attr=function)):
+            return function == "run" or any(k.arg in ("text", "encoding", "errors") for k in node.keywords)
+        case ast.ImportFrom(module="__future__"):
+            return any(alias.name == "annotations" for alias in node.names)
     return False
 
 

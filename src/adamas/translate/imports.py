@@ -101,10 +101,12 @@ class Imports:
                 if sibling and rest:
                     package, _, last = alias.name.rpartition(".")
                     separator.text = "; " * bool(number) + f"from .{package} import {last} as _; from . import"
+            if new == alias.name:
+                continue
             end = start
             for _ in range(2 * alias.name.count(".")):
                 end = self.file.beside(end, 1)
-                self.file.tokens[end].text = " "
+                self.file.tokens[end].text = ""
             token.text = new
 
     def _module(self, node: ast.Import, alias: ast.alias) -> str:

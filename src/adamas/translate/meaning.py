@@ -71,7 +71,7 @@ class Meaning(ast.NodeVisitor):
         name = function.id
         if name == "range":
             parent = self.file.scopes.parents[node]
-            if not (isinstance(parent, (ast.For, ast.comprehension)) and parent.iter is node):
+            if not (isinstance(parent, (ast.For, ast.comprehension)) and parent.iter is node) and not self._is_read_whole(node):
                 self.file.first(node).wrap(f"{self.file.builtin('list')}(", self.file.last(node), ")")
         elif name == "sorted":
             if len(node.args) > 1 or any(k.arg == "cmp" for k in node.keywords):
@@ -79,6 +79,19 @@ class Meaning(ast.NodeVisitor):
         elif name == "execfile" and node.args:
             self.file.first(function).text = self.file.builtin("exec")
             self.file.wrap(node.args[0], "code_of")
+            self._executes(node)
+        elif name == "exec":
+            self._executes(node)
+
+    def _executes(self, node: ast.Call) -> None:
+        """Code that is executed in a function without a dict cannot set names of the function any more."""
+        function = self.file.scopes.function(node)
+        if len(node.args) > 1 or not isinstance(function, ast.FunctionDef):
+            return
+        for name in ast.walk(function):
+            if isinstance(name, ast.Name) and self.file.scopes.is_builtin(name) and name.id not in words.BUILTINS:
+                self.file.refuse(node, f'exec cannot set a name of the function ("{name.id}"): give it a dict, exec ... in names')
+                return
 
     def _method_call(self, node: ast.Call, function: ast.Attribute) -> None:
         name, count = function.attr, len(node.args)
@@ -89,15 +102,18 @@ class Meaning(ast.NodeVisitor):
                 self._as_function(node, function)
         elif name == "sort" and (count or any(k.arg == "cmp" for k in node.keywords)):
             self._as_function(node, function)
-        elif name in ("keys", "values", "items") and plain and not count:
-            parent = self.file.scopes.parents[node]
-            if isinstance(parent, ast.Call) and node in parent.args:
-                called = parent.func
-                if isinstance(called, ast.Name) and called.id in WHOLE and self.file.scopes.is_builtin(called):
-                    return
-                if isinstance(called, ast.Attribute) and called.attr == "join":
-                    return
+        elif name in ("keys", "values", "items") and plain and not count and not self._is_read_whole(node):
             self.file.wrap(node, "listed")
+
+    def _is_read_whole(self, node: ast.Call) -> bool:
+        """Whether this is the argument of a function that reads it to its end before anything else happens."""
+        parent = self.file.scopes.parents[node]
+        if not isinstance(parent, ast.Call) or node not in parent.args:
+            return False
+        called = parent.func
+        if isinstance(called, ast.Attribute):
+            return called.attr == "join"
+        return isinstance(called, ast.Name) and called.id in WHOLE and self.file.scopes.is_builtin(called)
 
     def _is_module(self, node: ast.expr) -> bool:
         """Whether this is a name that an import bound: `base64.encode(...)` is no method."""

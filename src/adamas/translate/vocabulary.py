@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 
 
@@ -21,6 +22,7 @@ NAMES = {
 
 OWN = {
     "apply": "apply",
+    "buffer": "buffer",
     "bytearray": "bytearray_",
     "chr": "chr_",
     "cmp": "cmp",
@@ -45,8 +47,10 @@ TYPES = frozenset(("unicode", "str", "bytes"))
 ONLY_2 = frozenset((*NAMES, "apply", "cmp", "execfile", "file", "intern", "reduce", "reload", "unicode", "buffer", "coerce"))
 """Builtins that only Python 2 has."""
 
+BUILTINS = frozenset((*dir(builtins), *ONLY_2, "__file__", "_py2"))
+"""Every name that is there without being bound."""
+
 REFUSED = {
-    "buffer": "buffer() has no equivalent: slice the string, or use memoryview with bytes",
     "coerce": "coerce() has no equivalent",
 }
 

@@ -21,6 +21,7 @@ from adamas.translate.python2.text import (
     decode,
     encode,
     ord_,
+    raw,
     text,
     text_of,
     translate,
@@ -248,6 +249,12 @@ def sorted_(items: Iterable[Any], cmp: Any = None, key: Any = None, reverse: boo
     found = list(items)
     sort(found, cmp, key, reverse)
     return found
+
+
+def buffer(value: Any, offset: int = 0, size: int | None = None) -> Any:
+    """buffer(): a part of a string."""
+    data = raw(value)[offset:]
+    return text(data if size is None else data[:size])
 
 
 # Methods: of an object that has one of this name, its own.
