@@ -1,4 +1,4 @@
-# ruff: noqa: UP, I001
+# ruff: noqa
 """Runs the collectors of one file, under Python 2.7 or translated, and prints what they publish: drive.py FILE PORT [CACHE].
 
 It is in the words of both, so that one script asks the old interpreter and the new one the same.

@@ -1,4 +1,4 @@
-# ruff: noqa: UP, I001
+# ruff: noqa
 """How each of the two Pythons loads a file as a module; in the words of both."""
 
 import os

@@ -117,9 +117,10 @@ def _only_2(tree: ast.Module) -> bool:
                     return True
             case ast.ClassDef():
                 methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
-                if methods & SPECIAL and not methods & {"__next__", "__bool__", "__truediv__", "__lt__"}:
+                aliases = {ast.unparse(n.targets[0]) for n in node.body if isinstance(n, ast.Assign)}
+                if methods & SPECIAL and not (methods | aliases) & {"__next__", "__bool__", "__truediv__", "__lt__"}:
                     return True
-                if any(isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__metaclass__" for n in node.body):
+                if "__metaclass__" in aliases:
                     return True
             case ast.Expr():
                 if _old_statement(node.value):

@@ -1,4 +1,4 @@
-# ruff: noqa: UP, I001
+# ruff: noqa
 """A base class that keeps what is published."""
 
 import logging
