@@ -267,8 +267,15 @@ class Host:
         """mode, size, blocks (of 512 bytes), uid, gid, mtime, dev, rdev, ino of a path; OSError where it does not exist."""
         s = os.stat(self.path(path))
         return {
-            **{"mode": s.st_mode, "size": s.st_size, "blocks": s.st_blocks, "uid": s.st_uid, "gid": s.st_gid},
-            **{"mtime": s.st_mtime, "dev": s.st_dev, "rdev": s.st_rdev, "ino": s.st_ino},
+            "mode": s.st_mode,
+            "size": s.st_size,
+            "blocks": s.st_blocks,
+            "uid": s.st_uid,
+            "gid": s.st_gid,
+            "mtime": s.st_mtime,
+            "dev": s.st_dev,
+            "rdev": s.st_rdev,
+            "ino": s.st_ino,
         }
 
     def remove(self, path: str) -> None:
