@@ -1,4 +1,4 @@
-"""Where Diamond's collectors took a setting of their diamond.conf otherwise than it looks: the names that came of it are charted."""
+"""Where Diamond took a setting of a collector otherwise than it looks: the names that came of it are charted."""
 
 LETTERS = {"NetworkCollector": ("interfaces",)}
 """Class -> settings of which each letter was an entry, where the file has one text without a comma."""
