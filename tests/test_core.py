@@ -413,3 +413,10 @@ def test_any_sequence_of_runs_is_accounted_for(runs: list[list[tuple[str, int]]]
         expected = {f"servers.h.example.{d}.level": str(v) for d, v in run}
         assert (lines("path", batch) if batch is not None else {}) == expected
     assert yielded == intake.samples + sum(intake.removed.values())
+
+
+def test_an_integer_beyond_all_floats_is_no_number_even_alone() -> None:
+    collector = Example(Host())
+    intake = Intake(collector)
+    assert collect(collector, intake, 1, collector.level(10**400, "a")) is None
+    assert intake.removed == {"invalid": 1}

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 SPOOLS = "spool"
 """Where the spools are, in the state directory."""
+STALE = 3.5
+"""Intervals after which a collector's last values are shown no more."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 SETTLED = 3.0
 """Seconds after which what is there will stay: the garbage collector looks at it no more."""
@@ -254,9 +256,10 @@ class Agent:
     # what the page and `status` see
 
     def latest(self) -> list[Batch]:
-        """The last batch of every collector."""
-        batches = [task.intake.last for task in list(self.runner.tasks.values())]
-        return [b for b in batches if b is not None]
+        """The last batch of every collector that still gives any: what is three windows old is no value of now."""
+        now = time.monotonic()
+        tasks = [t for t in list(self.runner.tasks.values()) if now - t.published < STALE * max(t.interval, 1.0)]
+        return [t.intake.last for t in tasks if t.intake.last is not None]
 
     def prometheus(self) -> Exposition:
         """What renders /metrics."""

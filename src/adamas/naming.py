@@ -137,7 +137,7 @@ class Naming:
     def release(self, instance: str) -> None:
         """Forget the names of a collector instance."""
         self._spelled.clear()
-        for name in [n for n, key in self._taken.items() if key[0][0] == instance]:  # type: ignore[index]
+        for name in [n for n, key in list(self._taken.items()) if key[0][0] == instance]:  # type: ignore[index]
             del self._taken[name]
 
     def spell(self, series: Series) -> tuple[Point, ...]:

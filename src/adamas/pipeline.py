@@ -208,7 +208,7 @@ def _finite(values: Sequence[Value]) -> bool:
     """Whether all are finite numbers; one sum says so for the usual run, a look at each for the rest."""
     try:
         total = sum(values)
-        return bool(total - total == 0)
+        return total - total == 0 and abs(float(total)) >= 0
     except (TypeError, OverflowError, ValueError):
         return False
 

@@ -72,6 +72,7 @@ class Task:
         self.last_run = 0.0
         self.last_duration = 0.0
         self.last_stamp = 0.0
+        self.published = 0.0
         self.late = 0.0
         self.busy = 0.0
 
@@ -271,6 +272,7 @@ class Runner:
                 batch = task.intake.publish(series, values, stamp, started)
             if batch is not None:
                 self.publish(batch, second)
+                task.published = started
             if task.intake.stamped and not task.removed:
                 for other in task.intake.others():
                     self.publish(other, False)
