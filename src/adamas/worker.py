@@ -39,6 +39,8 @@ START_PATIENCE = 10.0
 """Seconds for a child to be there, which its runs' deadline does not count."""
 ANSWER_PATIENCE = 0.2
 END_PATIENCE = 1.0
+IDLE = 0.25
+"""Seconds until a child looks at what its plugin forked, where there is something; then ever longer."""
 MOST_CHILDREN = 256
 MOST_SHAPES = 64
 SHARED = ("adamas.pipeline", "adamas.registry")
@@ -650,7 +652,9 @@ def _serve(sock: socket.socket, message: dict[str, Any]) -> None:
         words = f"{type(error).__name__}: {error}"
         run = lambda _: {"error": words}  # noqa: E731
     send_frame(sock, {})
+    dead: set[int] = set()
     while True:
+        dead = _idle(sock, dead)
         request = reader.read(None)
         try:
             reply = run(request)
@@ -704,8 +708,17 @@ def _call(call: str, path: str) -> dict[str, Any]:
         return {"error": error.strerror, "errno": error.errno}
 
 
+def _idle(sock: socket.socket, dead: set[int]) -> set[int]:
+    """Wait until there is a request. What a plugin forked and left dead is reaped meanwhile, never during its run."""
+    wait = IDLE
+    while _children() and not select.select([sock], [], [], wait)[0]:
+        dead = _bury(dead)
+        wait = min(2.0, 1.5 * wait)
+    return dead
+
+
 def _bury(before: set[int]) -> set[int]:
-    """Reap what the collector forked and does not wait for: dead since the run before last. Returns who is dead now."""
+    """Reap what was dead before and is not waited for by its owner. Returns who else is dead."""
     dead = set()
     try:
         for pid in _children():
@@ -735,11 +748,7 @@ def _collecting(message: dict[str, Any]) -> Any:
             new.append([known[series], [_describe(s, collector.declarations) for s in series]])
         return known[series]
 
-    dead: set[int] = set()
-
     def run(request: dict[str, Any]) -> dict[str, Any]:
-        nonlocal dead
-        dead = _bury(dead)
         collector.elapsed = request["elapsed"]
         try:
             series, values = intake.gather()
