@@ -22,6 +22,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 MAGIC = b"\xadA"
@@ -112,6 +113,64 @@ class InUse(OSError):
     """Another process has the spool."""
 
 
+class Look:
+    """A spool as it lies on disk, looked at without taking or changing it: also while an agent uses it.
+
+    After `records` was walked to its end: good and waiting are points, damaged are bytes that no record is in.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.good = self.waiting = self.damaged = self.read = 0
+        self._spool = Spool(directory, SMALLEST)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(os.path.getsize(os.path.join(self.directory, name)) for name in self._segments())
+
+    def _segments(self) -> list[str]:
+        return sorted(name for name in os.listdir(self.directory) if name.endswith(SUFFIX))
+
+    def acked(self) -> int:
+        """The number of the next point to deliver, as the cursor has it."""
+        with open(os.path.join(self.directory, "cursor"), "rb") as file:
+            return newest(file.read(2 * SLOT))[1]
+
+    def records(self) -> Iterator[Record]:
+        """Every good record, delivered ones too; OSError where the disk does not give them."""
+        acked = self.acked()
+        for name in self._segments():
+            fd = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size, at = os.fstat(fd).st_size, 0
+                while found := self._spool._good(fd, at, size):
+                    record, end = found
+                    length = HEADER.size + len(record.payload)
+                    self.damaged += end - length - at
+                    self.read += end - at
+                    self.good += record.count
+                    self.waiting += record.count if record.end > acked else 0
+                    at = end
+                    yield record
+                self.damaged += size - at
+                self.read += size - at
+            finally:
+                os.close(fd)
+
+
+def newest(data: bytes) -> tuple[int, int, int]:
+    """(generation, next to deliver, next to append) of the newest whole slot of a cursor; zeros where none is."""
+    best = (0, 0, 0)
+    for at in (0, SLOT):
+        slot = data[at : at + CURSOR.size]
+        if len(slot) == CURSOR.size:
+            magic, generation, acked, following, check = CURSOR.unpack(slot)
+            if magic == CURSOR_MAGIC and zlib.crc32(slot[:-4]) == check and generation >= best[0]:
+                best = (generation, acked, following)
+    return best
+
+
 class Spool:
     """One output's spool in one directory. One thread at a time.
 
@@ -172,6 +231,11 @@ class Spool:
     def open(self) -> None:
         """Take the directory and see what is in it. InUse where another process has it, OSError where it cannot be had."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self.lock()
+        self._recover()
+
+    def lock(self) -> None:
+        """Take the directory and nothing more. InUse where another process has it."""
         self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,7 +243,6 @@ class Spool:
             os.close(self._lock)
             self._lock = -1
             raise InUse(errno.EBUSY, "another process uses this spool", self.directory) from None
-        self._recover()
 
     def close(self) -> None:
         """Say where it ended, and let go. A clean end leaves a cursor that knows the last point."""
@@ -231,20 +294,12 @@ class Spool:
 
     def _load(self) -> tuple[int, int]:
         """(next to deliver, next to append) of the newest slot that is whole."""
-        best = (0, 0)
         data = self.disk.pread(self._cursor, 2 * SLOT, 0)
-        for at in (0, SLOT):
-            slot = data[at : at + CURSOR.size]
-            if len(slot) < CURSOR.size:
-                continue
-            magic, generation, acked, following, check = CURSOR.unpack(slot)
-            if magic == CURSOR_MAGIC and zlib.crc32(slot[:-4]) == check and generation >= self._generation:
-                self._generation = generation
-                best = (acked, following)
+        self._generation, acked, following = newest(data)
         if len(data) < 2 * SLOT:
             self.disk.pwrite(self._cursor, bytes(2 * SLOT - len(data)), len(data))  # room that a full disk cannot take away
             self.disk.sync(self._cursor)
-        return best
+        return acked, following
 
     def _save(self) -> None:
         """The cursor, durable; OSError is told in `error` and the next save tries again."""

@@ -38,6 +38,25 @@ def parser() -> argparse.ArgumentParser:
     describe = command("describe", "show options, metrics and an example of a collector or an output")
     describe.add_argument("name", metavar="NAME")
     command("status", "show what a running agent does").add_argument("--json", action="store_true", help="all of it, as JSON")
+    spool = command("spool", "look at what waits on disk for the outputs, mend it, throw it away or send it")
+    actions = spool.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, help in (
+        ("ls", "what waits, for each output"),
+        ("show", "the payloads that wait"),
+        ("verify", "read everything and say what is damaged"),
+        ("repair", "leave out what is damaged (the agent stopped)"),
+        ("drop", "throw away what waits (the agent stopped)"),
+        ("replay", "send what waits to its output now (the agent stopped)"),
+    ):
+        one = actions.add_parser(action, help=help)
+        if action != "ls":
+            one.add_argument("output", metavar="OUTPUT")
+        if action == "show":
+            one.add_argument("--limit", type=int, default=10, metavar="N", help="at most so many records (default: 10)")
+        if action == "drop":
+            one.add_argument("--yes", action="store_true", help="really")
+        if action == "replay":
+            one.add_argument("--seconds", type=float, default=600.0, metavar="N", help="give up after this (default: 600)")
     record = command("record", "capture what a collector reads here as a test case")
     record.add_argument("name", metavar="NAME")
     record.add_argument("directory", metavar="DIR")

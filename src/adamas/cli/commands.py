@@ -12,6 +12,7 @@ from adamas.cli import terminal
 from adamas.cli.compare import compare
 from adamas.cli.convert import convert
 from adamas.cli.sampling import Sampler, loaded
+from adamas.cli.spool import command as spool
 from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
 from adamas.exposition import Exposition
@@ -269,4 +270,5 @@ COMMANDS = {
     "convert": convert,
     "translate": translate,
     "compare": compare,
+    "spool": spool,
 }

@@ -131,3 +131,27 @@ def status(answer: dict[str, Any]) -> str:
 
 def _ago(now: float, when: float) -> str:
     return f"{span(max(0.0, now - when))} ago" if when else "never"
+
+
+class Progress:
+    """A bar for what takes long, on a terminal only: `at` says how far, `end` removes it."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = max(1, total)
+        self._shown = -1
+        self._on = sys.stderr.isatty()
+
+    def at(self, done: int) -> None:
+        """So much is done."""
+        part = min(100, 100 * done // self._total)
+        if self._on and part != self._shown:
+            self._shown = part
+            sys.stderr.write(f"\r{self._what} [{'#' * (part // 4):25}] {part} %")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """It is over."""
+        if self._on and self._shown >= 0:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
