@@ -362,7 +362,7 @@ def test_neighbours_are_imported_from_beside() -> None:
     text = translate(source, "x.py", frozenset({"near"}))
     assert text.split("\n")[0].endswith("import re; from . import near; import adamas.translate.python2.os as os")
     assert text.split("\n")[1:4] == [
-        "from .near import part as _; from . import near",
+        "from .near import part as _py2_part; from . import near",
         "from .near import a",
         "from far import b",
     ]

@@ -100,7 +100,11 @@ class Imports:
                 new = top if sibling else new
                 if sibling and rest:
                     package, _, last = alias.name.rpartition(".")
-                    separator.text = "; " * bool(number) + f"from .{package} import {last} as _; from . import"
+                    separator.text = "; " * bool(number) + f"from .{package} import"
+                    new = last
+                    if not alias.asname:
+                        separator.text += f" {last} as _py2_part; from . import"
+                        new = top
             if new == alias.name:
                 continue
             end = start

@@ -130,7 +130,7 @@ STAND_INS = {
     name: name
     for name in _words(
         "base64 binascii bz2 cgi collections commands fcntl gzip hashlib hmac httplib itertools json math md5 operator os "
-        "pickle pipes platform select sets sha socket ssl statvfs string struct subprocess sys telnetlib tempfile "
+        "pickle pipes platform sets sha socket ssl statvfs string struct subprocess sys telnetlib tempfile "
         "threading time types urllib urllib2 urlparse zlib"
     )
 } | {

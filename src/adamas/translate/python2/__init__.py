@@ -54,8 +54,11 @@ def print_to(file: Any, *items: Any, more: bool = False) -> None:
         line += "\n"
     elif not line.endswith(("\n", "\t")):
         _open_lines[id(out)] = True
-    encoding = getattr(out, "encoding", None)
-    out.write(line.encode(encoding, "backslashreplace").decode(encoding) if encoding else line)
+    try:
+        out.write(line)
+    except UnicodeEncodeError:
+        out.flush()
+        out.buffer.write(raw(line))
 
 
 def code(source: Any, filename: str = "<string>") -> Any:
@@ -119,7 +122,8 @@ def divisor(value: Any) -> Any:
 
 def repr_(*values: Any) -> str:
     """Backticks."""
-    return repr(values[0] if len(values) == 1 else values)
+    value = values[0] if len(values) == 1 else values
+    return repr(raw(value))[1:] if isinstance(value, str) else repr(value)
 
 
 class Class:
@@ -188,8 +192,20 @@ def apply(function: Any, positional: Iterable[Any] = (), named: Any = None) -> A
 
 
 def cmp(a: Any, b: Any) -> int:
-    """cmp(): -1, 0 or 1."""
-    return int(a > b) - int(a < b)
+    """cmp(): -1, 0 or 1; of what cannot be compared None comes first, then numbers, then the rest by the names of types."""
+    if a is b or a == b:
+        return 0
+    try:
+        return int(a > b) - int(a < b)
+    except TypeError:
+        left, right = (*_rank(a), id(a)), (*_rank(b), id(b))
+        return int(left > right) - int(left < right)
+
+
+def _rank(value: Any) -> tuple[int, str]:
+    if value is None:
+        return 0, ""
+    return (1, "") if isinstance(value, (int, float)) else (2, type(value).__name__)
 
 
 def map_(function: Any, *sequences: Iterable[Any]) -> list[Any]:

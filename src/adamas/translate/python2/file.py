@@ -88,6 +88,15 @@ class File(metaclass=_Kind):
     def close(self) -> Any:
         return self.stream.close()
 
+    def __del__(self) -> None:
+        """A file that nobody has any more is closed, and nobody is told: so it always was."""
+        stream = self.__dict__.get("stream")
+        if stream is not None and not stream.closed:
+            try:
+                stream.close()
+            except (OSError, ValueError):
+                pass
+
     def __getattr__(self, name: str) -> Any:
         if name == "stream":
             raise AttributeError(name)

@@ -18,6 +18,7 @@ class GzipFile(File):
         self, filename: Any = None, mode: Any = None, compresslevel: int = 9, fileobj: Any = None, mtime: Any = None
     ) -> None:
         mode = mode.replace("U", "") if mode else None
+        self._below = fileobj  # or it would be closed when its last name is gone
         self._take(gzip.GzipFile(filename, mode, compresslevel, underneath(fileobj), mtime))
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import telnetlib  # type: ignore[import-not-found, unused-ignore]
+import warnings
 from typing import Any
 
 from adamas.translate.python2.module import stand_in
 from adamas.translate.python2.text import on_text, raw, text
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import telnetlib  # type: ignore[import-not-found, unused-ignore]
 
 _READING = ["read_all", "read_eager", "read_lazy", "read_some", "read_very_eager", "read_very_lazy", "read_sb_data"]
 
