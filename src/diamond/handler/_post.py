@@ -9,10 +9,15 @@ from collections.abc import Mapping
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> None:
-    """POST it. Raises OSError where the server cannot be reached or is not pleased (URLError and HTTPError are that)."""
+    """POST it. Raises OSError where the server cannot be reached or is not pleased."""
     request = urllib.request.Request(url, body, dict(headers), method="POST")
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        answer.read()
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            words = error.read(500).decode("utf-8", "replace").strip()
+        raise ConnectionError(f"{url} answered {error.code} {error.reason}: {words}") from None
 
 
 def basic(user: str, password: str) -> dict[str, str]:
