@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,11 @@ def test_ledger_while_the_sink_fails(agent: Callable[..., RunningAgent], sink: S
         sink.stalled = False
         watch(0.7)
         sink.restart()
-    running.wait(lambda s: s["outputs"][0]["state"] == "ok" and s["outputs"][0]["ledger"]["memory"] < 1000, 90)
+    def caught_up(status: dict[str, Any]) -> bool:
+        ledger = status["outputs"][0]["ledger"]
+        return status["outputs"][0]["state"] == "ok" and ledger["memory"] < 1000 and ledger["spool"] == 0
+
+    running.wait(caught_up, 90)
     final = running.status()
     assert running.stop()[0] == 0
     assert looks > 100

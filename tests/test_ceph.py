@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -273,6 +274,7 @@ def nobody() -> Iterator[None]:
     """The test is done with the rights of a user who has none; a program that it starts may take root's back."""
     if os.geteuid() != 0:
         pytest.skip("only root can lay its rights down")
+    importlib.import_module("adamas.process")  # while it may still be read: a checkout can be root's alone
     os.seteuid(65534)
     yield
     os.seteuid(0)
