@@ -10,7 +10,7 @@ from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
 from adamas.host import Host
 from adamas.pipeline import Intake
-from adamas.worker import Worker
+from adamas.worker import Worker, isolate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Sampler:
         host.prefix = config.prefix
         host.ask_child = self._worker.ask
         self._intakes = [Intake(i.cls(host, dict(i.values), i.name)) for i in instances]
-        for intake in self._intakes:
+        for instance, intake in zip(instances, self._intakes):
+            if intake.collector.isolation == "process":
+                isolate(intake.collector, self._worker, instance.origin, instance.values)
             intake.rates.shortest = 0.0  # who asks for two runs knows how far apart they are
         self._before: dict[str, float] = {}
         self._said: set[str] = set()
@@ -69,6 +71,7 @@ class Sampler:
                 continue
             if batch is not None:
                 batches.append(batch)
+            batches += intake.others()
         return batches
 
     def _say(self, words: str) -> None:
