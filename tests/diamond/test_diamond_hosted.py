@@ -35,11 +35,11 @@ enabled = false
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Callable[[str], RunningAgent]]:
+def agent(tmp_path: Path) -> Iterator[Callable[..., RunningAgent]]:
     running: list[RunningAgent] = []
 
-    def begin(config: str) -> RunningAgent:
-        running.append(RunningAgent(tmp_path, HEAD + config))
+    def begin(config: str, env: dict[str, str] | None = None) -> RunningAgent:
+        running.append(RunningAgent(tmp_path, HEAD + config, env))
         return running[-1]
 
     yield begin
@@ -78,7 +78,7 @@ def values(sink: Sink, skip: int = 0) -> dict[str, str]:
 COLLECTORS = HERE / "collectors"
 
 
-def test_custom_collectors_run_unmodified(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_custom_collectors_run_unmodified(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "mail").mkdir()
     for name in ("a.msg", "b.msg", "c.tmp", ".d.msg"):
         (tmp_path / "mail" / name).touch()
@@ -174,7 +174,7 @@ def services() -> Iterator[tuple[int, int]]:
         server.server_close()
 
 
-def test_python_2_collectors_run_unmodified(agent: Callable[[str], RunningAgent], sink: Sink, services: tuple[int, int]) -> None:
+def test_python_2_collectors_run_unmodified(agent: Callable[..., RunningAgent], sink: Sink, services: tuple[int, int]) -> None:
     cache, api = services
     running = agent(
         to(sink)
@@ -208,28 +208,46 @@ def write(folder: Path, name: str, body: str, head: str = "") -> None:
     (folder / f"{name.lower()}.py").write_text(text)
 
 
-def test_where_the_class_comes_from(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_where_the_class_comes_from(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     write(tmp_path / "c", "OneCollector", "self.publish('x', 1)")
+    (tmp_path / "garbled.py").write_text("import diamond.collector\n\nclass GarbledCollector(:\n    pass\n")
+    write(tmp_path / "site", "DottedCollector", "self.publish('x', 1)")
+    write(tmp_path / "site", "OfferedCollector", "self.publish('x', 1)")
+    (tmp_path / "site/old_package").mkdir()
+    (tmp_path / "site/old_package/__init__.py").touch()
+    (tmp_path / "site/dottedcollector.py").rename(tmp_path / "site/old_package/stats.py")
+    (tmp_path / "site/offered-1.0.dist-info").mkdir()
+    (tmp_path / "site/offered-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: offered\nVersion: 1.0\n")
+    (tmp_path / "site/offered-1.0.dist-info/entry_points.txt").write_text("[diamond.collectors]\noffered = offeredcollector\n")
     running = agent(
         to(sink)
         + f'[collectors.named]\ntype = "diamond"\nclass = "OneCollector"\ncollectors_path = ["{tmp_path}/c"]\n'
         + f'[collectors.filed]\ntype = "diamond"\nfile = "{tmp_path}/c/onecollector.py"\nconfig = {{ path = "filed" }}\n'
         + f'[collectors.Missing]\ntype = "diamond"\ncollectors_path = ["{tmp_path}/c"]\n'
         + '[collectors.nowhere]\ntype = "diamond"\nclass = "XCollector"\ncollectors_path = ["/nowhere"]\n'
+        + f'[collectors.garbled]\ntype = "diamond"\nfile = "{tmp_path}/garbled.py"\n'
+        + '[collectors.dotted]\ntype = "diamond"\nclass = "old_package.stats.DottedCollector"\n'
+        + '[collectors.offered]\ntype = "diamond"\nclass = "OfferedCollector"\n',
+        {"PYTHONPATH": str(tmp_path / "site")},
     )
     running.wait(lambda s: all(c["runs"] >= 2 for c in s["collectors"]), 20)
     errors = {c["name"]: c["error"] for c in running.status()["collectors"]}
     assert errors["named"] == errors["filed"] == ""
     assert "there is no collector class Missing in" in errors["Missing"]
     assert "Directory does not exist: /nowhere" in errors["nowhere"]
+    assert f"{tmp_path}/garbled.py:3: " in errors["garbled"] or (
+        "garbled.py" in errors["garbled"] and "line 3" in errors["garbled"]
+    )
+    assert errors["dotted"] == errors["offered"] == "", errors
     assert running.stop()[0] == 0
-    assert values(sink) == {"servers.h.OneCollector.x": "1", "servers.h.filed.x": "1"}
+    names = {"servers.h.OneCollector.x", "servers.h.filed.x", "servers.h.DottedCollector.x", "servers.h.OfferedCollector.x"}
+    assert values(sink) == dict.fromkeys(names, "1")
 
 
 # What the original did wrong
 
 
-def test_a_collector_that_raises_keeps_its_interval(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_a_collector_that_raises_keeps_its_interval(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """The original started its process anew at once: 15 runs where 5 were due."""
     write(
         tmp_path / "c",
@@ -251,7 +269,7 @@ def test_a_collector_that_raises_keeps_its_interval(agent: Callable[[str], Runni
     assert "servers.h.RaisesCollector.x" not in values(sink), "a failed run gives nothing"
 
 
-def test_a_swallowed_alarm_ends_at_the_deadline(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_a_swallowed_alarm_ends_at_the_deadline(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """The original hung for ever where `except Exception` caught its alarm; nothing catches SIGKILL."""
     body = (
         f"open('{tmp_path}/pids', 'a').write('%d\\n' % os.getpid())\n"
@@ -275,7 +293,7 @@ def test_a_swallowed_alarm_ends_at_the_deadline(agent: Callable[[str], RunningAg
         assert not os.path.exists(f"/proc/{pid}"), "killed and reaped"
 
 
-def test_two_instances_have_names_of_their_own(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_two_instances_have_names_of_their_own(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """The original sent both under one name; here the second's is marked, and told."""
     write(tmp_path / "c", "TwinCollector", "self.publish('x', self.config['n'])")
     running = agent(
@@ -287,7 +305,7 @@ def test_two_instances_have_names_of_their_own(agent: Callable[[str], RunningAge
     assert sorted(found.values()) == ["1", "2"] and set(found) == {"servers.h.TwinCollector.x", "servers.h.TwinCollector.x_2"}
 
 
-def test_what_a_child_of_a_collector_leaves_is_reaped(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_what_a_child_of_a_collector_leaves_is_reaped(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     """Forked and never waited for; forked away from its parent; a shell in the background."""
     body = (
         "if os.fork() == 0: os._exit(0)\n"
@@ -304,7 +322,7 @@ def test_what_a_child_of_a_collector_leaves_is_reaped(agent: Callable[[str], Run
     assert running.stop()[0] == 0
 
 
-def test_memory_has_a_limit(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_memory_has_a_limit(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     write(tmp_path / "c", "LeaksCollector", "self.publish('x', self.runs)\nself.kept.append(bytearray(20 << 20))", "kept = []")
     text = (tmp_path / "c/leakscollector.py").read_text().replace("    runs = 0", "    runs = 0\n    kept = kept")
     (tmp_path / "c/leakscollector.py").write_text(text)
@@ -340,7 +358,7 @@ def missing(path: Path, name: str) -> list[int]:
     return sorted(set(range(stamps[0], stamps[-1] + 1)) - set(stamps))
 
 
-def test_custom_handlers_run_unmodified(agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path) -> None:
+def test_custom_handlers_run_unmodified(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = agent(
         SOURCE
@@ -371,7 +389,7 @@ def test_custom_handlers_run_unmodified(agent: Callable[[str], RunningAgent], si
 
 @pytest.mark.parametrize("fault", ["block", "die", "away", "nostart"])
 def test_a_handler_in_trouble_costs_nobody_anything(
-    agent: Callable[[str], RunningAgent], sink: Sink, tmp_path: Path, fault: str
+    agent: Callable[..., RunningAgent], sink: Sink, tmp_path: Path, fault: str
 ) -> None:
     """The original's handlers shared a process: one that blocked or died ended the delivery of all."""
     out = tmp_path / "out"
@@ -398,7 +416,7 @@ def test_a_handler_in_trouble_costs_nobody_anything(
     assert stamps == list(range(stamps[0], stamps[0] + len(stamps))), "the other output noticed nothing"
 
 
-def test_a_killed_handler_process_starts_again(agent: Callable[[str], RunningAgent], tmp_path: Path) -> None:
+def test_a_killed_handler_process_starts_again(agent: Callable[..., RunningAgent], tmp_path: Path) -> None:
     """`kill -9` of the original's Handlers process ended all delivery until somebody came."""
     out = tmp_path / "out"
     running = agent(SOURCE + handler("fifo", HERE / "handlers", "fifo.FifoHandler", path=str(out)))
@@ -414,7 +432,7 @@ def test_a_killed_handler_process_starts_again(agent: Callable[[str], RunningAge
     assert missing(out, "servers.h.loadavg.01") == []
 
 
-def test_points_that_a_handler_refuses_are_counted(agent: Callable[[str], RunningAgent], tmp_path: Path) -> None:
+def test_points_that_a_handler_refuses_are_counted(agent: Callable[..., RunningAgent], tmp_path: Path) -> None:
     out = tmp_path / "out"
     running = agent(SOURCE + handler("fifo", HERE / "handlers", "fifo.FifoHandler", path=str(out), refuse="loadavg.05"))
     status = running.wait(lambda s: s["outputs"][0]["ledger"]["dropped"].get("rejected", 0) >= 4, 20)

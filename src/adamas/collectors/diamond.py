@@ -37,7 +37,7 @@ class Diamond(Collector):
     path = "."
     needs = ("the extra adamas[diamond]",)
     complete_names = True
-    preload = ("diamond.hosting",)
+    preload = ("diamond.hosting", "adamas.translate.dialect", "adamas.translate.meaning", "adamas.translate.syntax")
 
     isolation: str = option("process", "Always in a killable child of its own", choices=("process",))
     class_: str = option("", "The class, or its dotted name where it is installed (default: the first word of the table's name)")

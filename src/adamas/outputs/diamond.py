@@ -32,7 +32,7 @@ class Diamond(Output):
     name = "diamond"
     default_naming = "diamond"
     isolation = "process"
-    preload = ("diamond.hosting",)
+    preload = ("diamond.hosting", "adamas.translate.dialect", "adamas.translate.meaning", "adamas.translate.syntax")
 
     class_: str = option(None, "The class, such as myhandlers.FifoHandler", required=True)
     file: str = option("", "The file that has the class")
