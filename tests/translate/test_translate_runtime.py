@@ -322,3 +322,21 @@ def test_the_library_of_python_2_is_translated(tmp_path: Path) -> None:
         assert result.count("\n") == source.replace(b"\r\n", b"\n").count(b"\n"), path
         assert translate(result, str(path), legacy=True) == result, path
     assert len(files) > 25 and refused < len(files) / 10
+
+
+def test_a_pipe_without_data_says_so() -> None:
+    names: dict[str, Any] = {}
+    source = """
+import fcntl, os, subprocess
+p = subprocess.Popen(['sleep', '5'], stdout=subprocess.PIPE)
+fcntl.fcntl(p.stdout, fcntl.F_SETFL, os.O_NONBLOCK)
+try:
+    p.stdout.read()
+except IOError, e:
+    number = e[0]
+p.kill()
+p.wait()
+p.stdout.close()
+"""
+    exec(translate(source, "x.py"), names)
+    assert names["number"] == 11

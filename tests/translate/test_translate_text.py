@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def line(source: str, number: int = 2) -> str:
         ("x = u'\\u0041'", "x = u'\\u0041'"),
         ("x = '\\xff'", "x = _py2.text(b'\\xff')"),
         ("x = '\\377' 'a'", "x = _py2.text(b'\\377' b'a')"),
+        ("x = r'\\d' '\\xff'", "x = _py2.text(br'\\d' b'\\xff')"),
+        ("x = r'\\'\u00e9' '\\xff'", "x = _py2.text(b'\\\\\\'\\xc3\\xa9' b'\\xff')"),
         ("x = '\\x7f\\177'", "x = '\\x7f\\177'"),
         ("d.has_key(k)", "_py2.has_key(d, k)"),
         ("for k, v in d.iteritems(): pass", "for k, v in _py2.iteritems(d): pass"),
@@ -193,11 +196,23 @@ def g():
     return map.get(1), unicode('x')
 class A:
     def filter(self): return filter(None, [])
+def h((long, (input, x)), y):
+    return long(1), input, x
+try: pass
+except X, (zip, apply): apply(zip)
 from functools import reduce
 reduce(1)
 """
     text = translate(PY2 + source, "x.py")
-    for kept in ("file(1)", "_py2.builtins.list(range(2))", "    unicode\n", "map.get(1), unicode('x')", "\nreduce(1)"):
+    for kept in (
+        "file(1)",
+        "_py2.builtins.list(range(2))",
+        "    unicode\n",
+        "map.get(1), unicode('x')",
+        "return long(1), input, x",
+        "; apply(zip)",
+        "\nreduce(1)",
+    ):
         assert kept in text, text
     assert "return _py2.filter_(None, [])" in text
 
@@ -217,6 +232,8 @@ reduce(1)
         ("print 1\nif x\n    pass\n", 2, "expected ':'"),
         ("print 1\ntry: pass\nexcept: pass\nexcept X: pass\n", 3, "default 'except:' must be last"),
         ("print 1\nexec\n", 2, "exec of nothing"),
+        ("def f(y):\n    z = [x for x in y]\n    return x\nprint f([1])\n", 3, '"x" is read outside the list'),
+        ("def f():\n    from os import *\nprint f()\n", 2, "import * only allowed at module level"),
         ("def f():\n    exec 'x = 1'\n    return x\nprint f()\n", 2, 'exec cannot set a name of the function ("x")'),
         ("class A:\n    def __metaclass__(*a): pass\n    print 1\n", 2, "a metaclass that is a function"),
         ("print 1\nimport xml.etree.cElementTree\n", 2, "xml.etree.cElementTree is xml.etree.ElementTree now"),
@@ -442,7 +459,8 @@ def test_a_string_is_what_it_was(body: str, quote: str, prefix: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            data = body if prefix == "u" else "".join(c if c.isascii() else f"\\x{b:02x}" for c in body for b in c.encode())
+            kept = re.sub(r"\\(.)", lambda m: m[0] if m[1].isascii() else "\\" + m[0], body, flags=re.DOTALL)
+            data = body if prefix == "u" else "".join(c if c.isascii() else f"\\x{b:02x}" for c in kept for b in c.encode())
             if "r" in prefix and not body.isascii():
                 return
             kind = {"": "b", "b": "b", "u": "u", "r": "br", "br": "br"}[prefix]

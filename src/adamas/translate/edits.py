@@ -16,8 +16,8 @@ class Edits:
     def __init__(self, text: str, tree: ast.Module, filename: str, unpacked: dict[str, str] | None = None) -> None:
         self.filename = filename
         self.tree = tree
-        self.scopes = Scopes(tree)
         self.unpacked = unpacked or {}
+        self.scopes = Scopes(tree, self.unpacked)
         self.mistakes: list[Mistake] = []
         self.tokens = tokens(text, filename)
         self._place(text)

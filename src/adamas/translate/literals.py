@@ -51,9 +51,8 @@ def _run(run: list[Token], unicode_literals: bool, runtime: str) -> None:
             if prefix == "ur":
                 prefix, body = ("r", body) if not _RAW_UNICODE.search(body) else ("", _cooked(body))
         elif binary:
-            prefix, body = "b" + prefix.replace("b", ""), _ascii(body, raw)
-            if raw and not body.isascii():
-                prefix = "b"
+            prefix = "br" if raw and body.isascii() else "b"
+            body = _ascii(body, raw)
         else:
             prefix = "r" if raw else ""
             if not raw:
@@ -81,7 +80,9 @@ def _ascii(body: str, raw: bool) -> str:
     if body.isascii():
         return body
     if raw:
-        body = body.replace("\\", "\\\\")
+        body = body.replace("\\", "\\\\").replace("'", "\\'").replace('"', '\\"')
+    else:
+        body = _ESCAPE.sub(lambda m: m[0] if m[1].isascii() else "\\" + m[0], body)
     return "".join(c if c.isascii() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in body)
 
 

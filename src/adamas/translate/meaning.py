@@ -29,6 +29,8 @@ class Meaning(ast.NodeVisitor):
         self.division = division
         self.imports = Imports(file, siblings)
         self.handlers = Handlers(file)
+        lists = (c.target for n in ast.walk(file.tree) if isinstance(n, ast.ListComp) for c in n.generators)
+        self.left_by_lists = {n.id for target in lists for n in ast.walk(target) if isinstance(n, ast.Name)}
         raised = (n.exc for n in ast.walk(file.tree) if isinstance(n, ast.Raise) and n.exc is not None)
         self.raised = {_class_of(e) for e in raised}
 
@@ -49,6 +51,8 @@ class Meaning(ast.NodeVisitor):
         called = isinstance(parent, ast.Call) and parent.func is node
         if name in words.REFUSED:
             self.file.refuse(node, words.REFUSED[name])
+        elif name not in words.BUILTINS and name in self.left_by_lists:
+            self.file.refuse(node, f'"{name}" is read outside the list that binds it, where Python 3 forgets it')
         elif name in words.NAMES:
             token.text = self.file.builtin(words.NAMES[name])
         elif name in words.OWN:

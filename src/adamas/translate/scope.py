@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 
+_NAME = re.compile(r"(?<![.\w])[^\W\d]\w*")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)
 
 
 class Scopes:
-    """The parents of all nodes, and the names that each scope binds."""
+    """The parents of all nodes, and the names that each scope binds; `unpacked` says what the made-up names will bind."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, tree: ast.Module, unpacked: dict[str, str] | None = None) -> None:
         self.tree = tree
         self.parents: dict[ast.AST, ast.AST] = {}
         self._bound: dict[ast.AST, frozenset[str]] = {}
@@ -21,7 +23,10 @@ class Scopes:
                 self.parents[child] = node
         self.everywhere: set[str] = set()
         for scope in (n for n in ast.walk(tree) if isinstance(n, (ast.Module, *_SCOPES))):
-            self._bound[scope] = _bindings(scope)
+            own = _bindings(scope)
+            for made in own & (unpacked or {}).keys():
+                own |= {*_NAME.findall((unpacked or {})[made])}
+            self._bound[scope] = own
         shared = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
         self._bound[tree] |= shared
         for names in self._bound.values():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -42,7 +44,9 @@ class File(metaclass=_Kind):
         self._take(stream, universal, flush)
         return self
 
-    def _text(self, data: bytes) -> str:
+    def _text(self, data: bytes | None) -> str:
+        if data is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         if self._universal:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return text(data)  # type: ignore[no-any-return]
