@@ -259,7 +259,7 @@ def test_clock_steps(agent: Callable[..., RunningAgent], sink: Sink, tmp_path: P
     assert running.stop()[0] == 0
     rates = [float(value) for name, value, _ in sink.lines if name.endswith("total.a")]
     assert min(rates) > 0
-    assert max(rates) < 30
+    assert max(rates) < 7 / 0.125 + 1  # the shortest time that gives a rate
     stamps = {stamp // 3600 for stamp in sink.stamps("servers.h.grows.n")}
     assert len(stamps) >= 3, "points of all three hours arrived"
     numbers = [int(value) for name, value, _ in sink.lines if name == "servers.h.grows.n"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHAPES = 16
 SHORTEST = 0.5
-"""Seconds, and at most a quarter of the interval: see `Rates`."""
+"""Seconds, and at most an eighth of the interval: see `Rates`."""
 
 
 class Filter:
@@ -57,7 +57,7 @@ class Intake:
         self.filter = Filter(collector.allow, collector.deny)
         if self.filter and collector.filter_naming:
             collector.source.only = (collector.filter_naming, lambda name: self.filter.passes((name,)))
-        self.rates = Rates(min(SHORTEST, collector.interval / 4) if collector.interval else 0.0)
+        self.rates = Rates(min(SHORTEST, collector.interval / 8) if collector.interval else 0.0)
         self.last: Batch | None = None
         self.samples = 0
         self.removed: dict[str, int] = {}
