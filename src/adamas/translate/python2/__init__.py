@@ -31,7 +31,6 @@ __all__ = ["File", "builtins", "bytearray_", "chr_", "decode", "encode", "intern
 __all__ += ["text_of", "translate"]
 
 _VIEWS = (KeysView, ValuesView, ItemsView)
-_open_lines: dict[int, bool] = {}
 
 
 # Statements.
@@ -44,16 +43,15 @@ def print_(*items: Any, more: bool = False) -> None:
 
 def print_to(file: Any, *items: Any, more: bool = False) -> None:
     """`print >>file, a, b`."""
-    out = sys.stdout if file is None else file
+    out: Any = sys.stdout if file is None else file
     if out is None:
         return
-    written = " " if items and _open_lines.pop(id(out), False) else ""
-    line = written + " ".join(text_of(item) for item in items)
-    if not more:
-        _open_lines.pop(id(out), None)
-        line += "\n"
-    elif not line.endswith(("\n", "\t")):
-        _open_lines[id(out)] = True
+    line = " " * bool(items and getattr(out, "softspace", 0)) + " ".join(text_of(item) for item in items)
+    try:
+        out.softspace = int(more and not line.endswith(("\n", "\t")))
+    except AttributeError:
+        pass
+    line += "" if more else "\n"
     try:
         out.write(line)
     except UnicodeEncodeError:
