@@ -215,6 +215,9 @@ reduce(1)
     ):
         assert kept in text, text
     assert "return _py2.filter_(None, [])" in text
+    assert text.startswith(
+        "import adamas.translate.python2 as _py2; apply = _py2.apply; reduce = _py2.reduce; unicode = str; _py2.print_(1)\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ Strings: a `str` of Python 2 is bytes. Translated code has text instead, the UTF
 and whatever crosses the border (files, sockets, pipes, HTTP) is converted there.
 
 What stays different, because the text does not tell: `"%s" % 0.1` has all digits of a float (str() has the 12 of old); int and
-long are one type; None and numbers do not sort together; a library that is not Python's own gives bytes where it does on Python 3.
+long are one type; None and numbers do not sort together; a library that is not Python's own gives bytes where it does on 3.
 """
 
 from __future__ import annotations

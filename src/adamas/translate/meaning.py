@@ -239,6 +239,12 @@ class Meaning(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         self.imports.visit(node)
 
+    def _perhaps_bound(self) -> list[str]:
+        """Builtins of Python 2 that the file binds too, maybe on some condition: it finds them until then."""
+        names = sorted(self.file.scopes.bound_by_module() & (words.NAMES.keys() | words.OWN.keys() | {"unicode"}) & words.ONLY_2)
+        have = {"unicode": "str"} | words.NAMES
+        return [f"{name} = {self.file.builtin(have[name]) if name in have else f'{RUNTIME}.{words.OWN[name]}'}" for name in names]
+
     # The line that gives the file its run time.
 
     def _with_prologue(self) -> str:
@@ -246,22 +252,23 @@ class Meaning(ast.NodeVisitor):
             if found := COOKIE.match(token.text):
                 token.text = token.text[: found.start(1)] + "utf-8" + token.text[found.end(1) :]
         text = self.file.text()
-        if f"{RUNTIME}." not in text or not self.file.tree.body:
+        prologue = "; ".join([PROLOGUE, *self._perhaps_bound()])
+        if not self.file.tree.body or (f"{RUNTIME}." not in text and prologue == PROLOGUE):
             return text
         before = list(itertools.takewhile(_must_come_first, self.file.tree.body))
         if before:
-            self.file.last(before[-1]).after += f"; {PROLOGUE}"
+            self.file.last(before[-1]).after += f"; {prologue}"
             return self.file.text()
         statement = self.file.tree.body[0]
         if not isinstance(statement, COMPOUND):
-            self.file.first(statement).before = f"{PROLOGUE}; " + self.file.first(statement).before
+            self.file.first(statement).before = f"{prologue}; " + self.file.first(statement).before
             return self.file.text()
         for index in range(self.file.starts[min(k for k in self.file.starts)] - 1, -1, -1):
             token = self.file.tokens[index]
             if token.kind in ("comment", "nl") and (index == 0 or self.file.tokens[index - 1].kind == "nl"):
-                token.before, token.space = PROLOGUE + "  " * (token.kind == "comment"), ""
+                token.before, token.space = prologue + "  " * (token.kind == "comment"), ""
                 return self.file.text()
-        return f"{PROLOGUE}\n{text}"
+        return f"{prologue}\n{text}"
 
 
 def _must_come_first(node: ast.stmt) -> bool:

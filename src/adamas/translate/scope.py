@@ -54,6 +54,10 @@ class Scopes:
             child = parent
         return found
 
+    def bound_by_module(self) -> frozenset[str]:
+        """The names that the file binds for all of itself."""
+        return self._bound[self.tree]
+
     def function(self, node: ast.AST) -> ast.AST:
         """The function (or class body, or module) that a statement belongs to."""
         return next(s for s in self.enclosing(node) if not isinstance(s, (*_COMPREHENSIONS, ast.Lambda)))

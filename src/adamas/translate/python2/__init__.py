@@ -46,7 +46,8 @@ def print_to(file: Any, *items: Any, more: bool = False) -> None:
     out: Any = sys.stdout if file is None else file
     if out is None:
         return
-    line = " " * bool(items and getattr(out, "softspace", 0)) + " ".join(text_of(item) for item in items)
+    waiting: Any = getattr(out, "softspace", None)
+    line = " " * bool(items and waiting) + " ".join(text_of(item) for item in items)
     try:
         out.softspace = int(more and not line.endswith(("\n", "\t")))
     except AttributeError:

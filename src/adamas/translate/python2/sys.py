@@ -8,6 +8,7 @@ from typing import Any
 from adamas.translate.python2.module import StandIn, stand_in
 
 maxint = sys.maxsize
+long_info = sys.int_info
 version_info = (2, 7, 18, "final", 0)
 hexversion = 0x020712F0
 subversion = ("CPython", "", "")
