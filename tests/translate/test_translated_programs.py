@@ -39,7 +39,11 @@ def python2() -> str:
     """A Python 2.7 that runs, or "" where there is none."""
     named = os.environ.get("ADAMAS_PYTHON2") or shutil.which("python2.7")
     for path in [named, *map(str, Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))]:
-        if path and subprocess.run([path, "-c", "print 1"], capture_output=True, check=False, timeout=30).returncode == 0:
+        if (
+            path
+            and Path(path).is_file()
+            and subprocess.run([path, "-c", "print 1"], capture_output=True, check=False, timeout=30).returncode == 0
+        ):
             return path
     return ""
 
