@@ -222,6 +222,7 @@ def test_ledger_while_the_sink_fails(agent: Callable[..., RunningAgent], sink: S
         sink.stalled = False
         watch(0.7)
         sink.restart()
+
     def caught_up(status: dict[str, Any]) -> bool:
         ledger = status["outputs"][0]["ledger"]
         return status["outputs"][0]["state"] == "ok" and ledger["memory"] < 1000 and ledger["spool"] == 0

@@ -549,7 +549,7 @@ def test_a_prefix_of_its_own_in_our_files(tmp_path: Path) -> None:
     batch = intake.publish(*intake.gather(), 1.0, 1.0)
     assert batch is not None
     output = config.outputs["file"].cls(config.outputs["file"].values)
-    output.spelling = Naming("path", config.prefix)
+    output.spell(Naming("path", config.prefix))
     assert {line.split()[0] for line in output.encode([batch]).decode().splitlines()} == {
         *("apps.x.loadavg.01", "apps.x.loadavg.01_normalized", "apps.x.loadavg.05", "apps.x.loadavg.05_normalized")
     }

@@ -194,7 +194,7 @@ class Agent:
 
     def _add_output(self, instance: Instance) -> None:
         output: Output = instance.cls(dict(instance.values), instance.name)
-        output.spelling = self._naming(output.naming or type(output).default_naming)
+        output.spell(self._naming(output.naming or type(output).default_naming))
         if output.isolation == "process":
             isolate_output(output, self.worker, instance.origin, instance.values)
         sender = Sender(output, os.path.join(self.config.state_dir, SPOOLS, clean_node(instance.name)) if self._has_state else "")

@@ -6,8 +6,10 @@ Queue, retry, confirmation, ledger and spool are not its business: the sender (`
 from __future__ import annotations
 
 from adamas.errors import DeclarationError
+from adamas.lines import LineEncoder
 from adamas.metric import NAMINGS
 from adamas.option import Duration, Option, Size, option, options_of
+from adamas.pipeline import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,11 +66,17 @@ class Output:
             setattr(self, name, given.get(name, declared.default))
         self.instance = instance or type(self).name
         self.spelling: Naming | None = None
-        """Set by the agent before the first batch."""
+        self.lines: LineEncoder
+        """Its points in its spelling, by `spell`."""
+
+    def spell(self, naming: Naming) -> None:
+        """How its series are spelled from now on; called before the first batch."""
+        self.spelling = naming
+        self.lines = LineEncoder(naming, Filter(self.allow, self.deny))
 
     def points(self, batch: Batch) -> int:
         """How many points this batch is in the output's spelling: what the ledger counts. Must be cheap."""
-        raise NotImplementedError
+        return self.lines.points(batch)
 
     def encode(self, batches: Sequence[Batch]) -> bytes:
         """What goes out for these batches, in bytes that may wait on disk. Pure: no I/O, called from several threads."""

@@ -41,9 +41,7 @@ def test_thirty_of_a_hundred_misbehave(tmp_path: Path) -> None:
         processes = culprits.descendants(running.process.pid)
         memory = status["memory"]
         code, seconds = running.stop()
-        print(
-            f"processes {len(processes)}; late {late[-1] * 1000:.0f} ms at most; RSS {memory >> 20} MiB; stop {seconds:.2f} s"
-        )
+        print(f"processes {len(processes)}; late {late[-1] * 1000:.0f} ms at most; RSS {memory >> 20} MiB; stop {seconds:.2f} s")
         assert code == 0
         assert most_zombies == 0, "a zombie that is still there after 2.5 seconds"
         time.sleep(1)

@@ -166,7 +166,7 @@ def _replay(config: Config, directory: str, arguments: argparse.Namespace) -> in
         raise InUse
     output = instance.cls(dict(instance.values), instance.name)
     naming = output.naming or type(output).default_naming
-    output.spelling = Naming(naming, config.prefix if naming in ("path", "diamond") else (), config.agent.labels)
+    output.spell(Naming(naming, config.prefix if naming in ("path", "diamond") else (), config.agent.labels))
     sender = Sender(output, directory)
     sender.start()
     end = time.monotonic() + arguments.seconds

@@ -13,8 +13,6 @@ import os
 from collections.abc import Sequence
 
 from adamas import Batch, Output, Rejected, Retry, Size, log, option
-from adamas.lines import LineEncoder
-from adamas.pipeline import Filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,25 +39,14 @@ class Diamond(Output):
     memory_limit: Size = option("256MiB", "The most memory of its child", minimum=32 << 20)
     batch: int = option(1000, "The most points in one send", minimum=1)
 
-    _encoder: LineEncoder | None = None
     _hosted: Any = None
-
-    def _lines(self) -> LineEncoder:
-        if self._encoder is None:
-            assert self.spelling is not None
-            self._encoder = LineEncoder(self.spelling, Filter(self.allow, self.deny))
-        return self._encoder
-
-    def points(self, batch: Batch) -> int:
-        """The points of the batch."""
-        return self._lines().points(batch)
 
     def encode(self, batches: Sequence[Batch]) -> bytes:
         """[path, value, raw value, time, precision, host, type] of each point: what a Metric is made of."""
         assert self.spelling is not None
         rows: list[list[Any]] = []
         for batch in batches:
-            plan = self._lines().plan(batch.shape)
+            plan = self.lines.plan(batch.shape)
             stamp, host = int(batch.time), self.spelling.host or None
             for point, value in plan.raw.sparse(batch.values):
                 rows.append([point.name, value, None, stamp, _decimals(point, value), host, "GAUGE"])

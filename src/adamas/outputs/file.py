@@ -8,8 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from adamas import Batch, Output, option
-from adamas.lines import LineEncoder
-from adamas.pipeline import Filter
 
 
 class File(Output):
@@ -25,25 +23,14 @@ class File(Output):
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
         self._file: int | None = None
-        self._encoder: LineEncoder | None = None
-
-    def _lines(self) -> LineEncoder:
-        if self._encoder is None:
-            assert self.spelling is not None
-            self._encoder = LineEncoder(self.spelling, Filter(self.allow, self.deny))
-        return self._encoder
-
-    def points(self, batch: Batch) -> int:
-        """The points of the batch in this spelling."""
-        return self._lines().points(batch)
 
     def encode(self, batches: Sequence[Batch]) -> bytes:
         """All points of the batches as lines of text."""
         if self.format == "lines":
-            return self._lines().encode(batches)
+            return self.lines.encode(batches)
         out = []
         for batch in batches:
-            for point, value in self._lines().plan(batch.shape).pairs(batch):
+            for point, value in self.lines.plan(batch.shape).pairs(batch):
                 fields = {"name": point.name, "labels": dict(point.labels), "value": value, "time": batch.time}
                 out.append(json.dumps({**fields, "kind": point.kind, "unit": point.unit}, separators=(",", ":")))
         return "".join([line + "\n" for line in out]).encode()

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 
 from adamas import Batch, Output, Retry, option
 from adamas.host import dial, split_address
-from adamas.lines import LineEncoder
-from adamas.pipeline import Filter
 
 TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
 SIOCOUTQ = 0x5411
@@ -38,7 +36,6 @@ class Graphite(Output):
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
         self._socket: socket.socket | None = None
-        self._encoder: LineEncoder | None = None
 
     def check(self) -> list[str]:
         """The address must name a host and a port."""
@@ -48,19 +45,9 @@ class Graphite(Output):
             return [f"address: expected {error}"]
         return []
 
-    def _lines(self) -> LineEncoder:
-        if self._encoder is None:
-            assert self.spelling is not None
-            self._encoder = LineEncoder(self.spelling, Filter(self.allow, self.deny))
-        return self._encoder
-
-    def points(self, batch: Batch) -> int:
-        """The lines of the batch."""
-        return self._lines().points(batch)
-
     def encode(self, batches: Sequence[Batch]) -> bytes:
         """All lines of the batches."""
-        return self._lines().encode(batches)
+        return self.lines.encode(batches)
 
     def open(self) -> None:
         """Connect, resolving the name anew; OSError where nobody listens."""
