@@ -485,8 +485,13 @@ def test_handlers(tmp_path: Path) -> None:
     both = loading("diamond.handler.multigraphite.MultiGraphiteHandler,", "[[MultiGraphiteHandler]]\nhost = a, b, c\nport = 5\n")
     assert {o.values["address"] for o in both.outputs.values()} == {"a:5", "b:5", "c:5"}
     assert {o.cls.__name__ for o in both.outputs.values()} == {"Graphite"}
-    with pytest.raises(ConfigError, match="LibratoHandler: Adamas has no output in its place yet"):
-        loading("diamond.handler.libratohandler.LibratoHandler")
+    with pytest.raises(ConfigError, match="NonsenseHandler: Diamond has no handler"):
+        loading("diamond.handler.nonsense.NonsenseHandler")
+    shipped = loading("diamond.handler.stats_d.StatsdHandler", "[[StatsdHandler]]\nhost = 127.0.0.1\nport = 8125\n").outputs
+    about: dict[str, Any] = shipped["StatsdHandler"].values
+    assert shipped["StatsdHandler"].cls.__name__ == "Diamond"
+    assert about["class"] == "diamond.handler.stats_d.StatsdHandler"
+    assert about["config"] == {"host": "127.0.0.1", "port": "8125"}
     own = loading("mine.FifoHandler", "[[default]]\na = 1\n[[FifoHandler]]\nb = 2, 3\n")
     values: dict[str, Any] = own.outputs["FifoHandler"].values
     assert (values["class"], values["handlers_path"], values["config"]) == (

@@ -254,10 +254,10 @@ a b = "c, d"
 
 
 def test_convert_of_a_broken_file(tmp_path: Path) -> None:
-    (tmp_path / "diamond.conf").write_text("[server]\nhandlers = diamond.handler.libratohandler.LibratoHandler\n")
+    (tmp_path / "diamond.conf").write_text("[server]\nhandlers = diamond.handler.nonsense.NonsenseHandler\n")
     out, errors = adamas("convert", str(tmp_path / "diamond.conf"), code=1)
     assert out == ""
-    assert "diamond.conf:2: LibratoHandler" in errors
+    assert "diamond.conf:2: NonsenseHandler" in errors
 
 
 # compare

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain, count
 
+import adamas
 from adamas.config.diamond.translation import LEGACY, Translation, listed
 from adamas.option import suggest
 from adamas.outputs._diamond import LEFT_OUT, MANY, NO_OUTPUT, RENAMED
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from adamas.output import Output
 
 DEFAULT = ("handlers", "default")
+SHIPPED = "diamond.handler."
+"""Modules of handlers that came with Diamond; ours stand beside this package, and are only imported by a child."""
+
+
+def _ships(dotted: str) -> bool:
+    """Whether a handler's module is there."""
+    module = dotted.removeprefix(SHIPPED).partition(".")[0]
+    beside = os.path.dirname(os.path.dirname(adamas.__file__))
+    return os.path.exists(os.path.join(beside, "diamond", "handler", f"{module}.py"))
 
 
 class Handlers:
@@ -46,11 +57,14 @@ class Handlers:
                 for host in hosts:
                     given = effective if host is None else {**effective, "host": host}
                     self._native_output(name, one, successors[one], found.cls, given)
-            elif dotted.startswith("diamond.handler."):
-                words = f"{name}: Adamas has no output in its place yet: what it delivered would not arrive"
+            elif dotted.startswith(SHIPPED) and not _ships(dotted):
+                words = f"{name}: Diamond has no handler {dotted}: what it delivered would not arrive"
                 self.to.wrong(f"{words}; take it out of `handlers` to go on without", "server", "handlers")
             else:
-                folders = self.to.folders("handlers_path", f"{name}: Adamas has no such output", "server", "handlers")
+                # Diamond's own handlers that no output succeeds run as they did, in a child; others come from the folders.
+                folders = []
+                if not dotted.startswith(SHIPPED):
+                    folders = self.to.folders("handlers_path", f"{name}: Adamas has no such output", "server", "handlers")
                 at = ("outputs", self._free(name))
                 for key, value in (("type", LEGACY), ("handlers_path", folders), ("class", dotted), ("config", effective)):
                     self.to.put((*at, key), value, "handlers", name)
