@@ -292,8 +292,8 @@ def test_isolated_collector(agent: Callable[..., RunningAgent], sink: Sink) -> N
     running = agent(
         '[collectors.child]\nisolation = "process"\ninterval = "500ms"\n' + to(sink), {"child": plugin("child", body)}
     )
-    status = running.wait(lambda s: s["collectors"][0]["failures"] > 0)
-    assert "was killed" in status["collectors"][0]["error"]
+    running.wait(lambda s: s["collectors"][0]["failures"] > 0)
+    assert "was killed" in running.log.read_text()  # the status may already be of the next run, which is well
     running.wait(lambda s: s["collectors"][0]["state"] == "ok")
     worker = int(
         subprocess.run(["pgrep", "-P", str(running.process.pid)], capture_output=True, text=True, check=True).stdout.split()[0]
