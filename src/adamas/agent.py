@@ -24,7 +24,7 @@ from adamas.host import Host
 from adamas.naming import Naming, clean_node
 from adamas.pipeline import Intake
 from adamas.runner import Runner, Task
-from adamas.sender import Sender
+from adamas.sender import Sender, left_behind
 from adamas.worker import Worker, isolate, isolate_output
 
 TYPE_CHECKING = False
@@ -130,8 +130,6 @@ class Agent:
         log.info(
             "adamas", f"{adamas.__version__} runs {len(self.runner.tasks)} collectors{outputs} as {config.hostname or 'no host'}"
         )
-        gc.collect()
-        gc.freeze()
 
     def stop(self) -> None:
         """Stop collecting, flush, and let go of everything, within the time that the configuration gives."""
@@ -178,11 +176,7 @@ class Agent:
             return
         for name in kept:
             path = os.path.join(self.config.state_dir, SPOOLS, name)
-            if (
-                name not in map(clean_node, self.config.outputs)
-                and os.path.isdir(path)
-                and any(f.endswith(".seg") for f in os.listdir(path))
-            ):
+            if name not in map(clean_node, self.config.outputs) and left_behind(path):
                 log.warning("adamas", f"the spool of the output {name}, which is gone, is kept: {path}")
 
     def _naming(self, name: str) -> Naming:

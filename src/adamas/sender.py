@@ -63,7 +63,7 @@ class Sender:
 
     def start(self) -> None:
         """Begin to deliver, with what is in the spool from before."""
-        if self._directory and (self.output.buffer == "write_through" or _left_behind(self._directory)):
+        if self._directory and (self.output.buffer == "write_through" or left_behind(self._directory)):
             self._begin_spill()
         self._thread.start()
 
@@ -319,7 +319,7 @@ class Sender:
             log.debug(self.name, f"closing: {error!r}")
 
 
-def _left_behind(directory: str) -> bool:
+def left_behind(directory: str) -> bool:
     """Whether a spool has something from before."""
     try:
         return any(name.endswith(".seg") for name in os.listdir(directory))

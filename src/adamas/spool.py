@@ -198,6 +198,7 @@ class Spool:
         self._offset = 0
         self._lock = -1
         self._cursor = -1
+        self._dirty = False
 
     # what is in it
 
@@ -531,8 +532,6 @@ class Spool:
             self._remove_delivered()
         else:
             self._dirty = True
-
-    _dirty = False
 
     def flush(self) -> None:
         """Make the cursor durable, if it moved."""
