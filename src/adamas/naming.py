@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from adamas.metric import COUNTER, RATE, RAW
+from adamas.metric import COUNTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,11 +93,6 @@ def clean_diamond(value: str) -> str:
 def clean_path(path: str) -> str:
     """A whole dotted name that is taken as it is: only what would break a line is replaced."""
     return _BREAKS_LINES.sub("_", path)
-
-
-def clean_host(name: str) -> str:
-    """A host name as one node."""
-    return name.replace(".", "_")
 
 
 def metric_name(text: str) -> str:
@@ -271,9 +266,3 @@ class Naming:
         if how is not None and how.name is not None:
             return how.name.fill(labels, clean_node)
         return f"{series.source.type}.{series.declaration.name}"
-
-
-def value_of(point: Point, raw: float, rate: float | None, delta: float | None) -> float | None:
-    """A point's value from what the batch holds of its series; None where there is no rate yet."""
-    value = raw if point.conversion == RAW else rate if point.conversion == RATE else delta
-    return value if value is None or point.scale == 1 else value * point.scale

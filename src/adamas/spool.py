@@ -217,11 +217,6 @@ class Spool:
         """Bytes of all segments."""
         return sum(self._sizes.values())
 
-    @property
-    def unread(self) -> int:
-        """Points that `read` has not given yet."""
-        return self._next - self._read
-
     def status(self) -> dict[str, Any]:
         """How it stands."""
         about = {"points": self.points, "bytes": self.size, "limit": self.limit, "segments": len(self._sizes)}
