@@ -43,6 +43,7 @@ class Sender:
         self.output = output
         self._directory = spool if output.buffer != "memory" else ""
         self._spill: Spill | None = None
+        self._spill_once = threading.Lock()
         self.name = output.instance
         self.ledger = Ledger()
         self.queue = Queue(output.memory, self.ledger)
@@ -68,20 +69,25 @@ class Sender:
         self._thread.start()
 
     def _begin_spill(self) -> Spill | None:
-        """The way to the disk, made when it is wanted first: an output that delivers needs none of it."""
-        if self._spill is None and self._directory:
-            from adamas.spill import Spill
+        """The way to the disk, made when it is wanted first: an output that delivers needs none of it.
 
-            self._spill = Spill(
-                self.name,
-                self._directory,
-                self.output.spool,
-                self.queue,
-                self.ledger,
-                self.output.encode,
-                self._to_disk,
-                self._wake,
-            )
+        Several threads may want it first at the same time, and two of them would be two owners of one directory.
+        """
+        if self._spill is None and self._directory:
+            with self._spill_once:
+                if self._spill is None:
+                    from adamas.spill import Spill
+
+                    self._spill = Spill(
+                        self.name,
+                        self._directory,
+                        self.output.spool,
+                        self.queue,
+                        self.ledger,
+                        self.output.encode,
+                        self._to_disk,
+                        self._wake,
+                    )
         return self._spill
 
     def _to_disk(self) -> bool:
