@@ -48,7 +48,7 @@ def spelled(batch: Batch | None, naming: str) -> dict[str, str]:
     """Every point's name (with its labels) and value as text: Graphite's in dotted spellings, exact in the others."""
     if batch is None:
         return {}
-    plan = Plan(batch.shape, Naming(naming, PREFIX if naming in ("path", "diamond") else ()))
+    plan = Plan(batch.shape, Naming(naming, PREFIX if naming in ("path", "diamond") else ()).spell)
     dotted = naming in ("path", "diamond")
     return {(p.name if dotted else head(p)): text(p, v) if dotted else repr(v) for p, v in plan.pairs(batch)}
 

@@ -55,7 +55,7 @@ class Watch:
 
 def values(batch: Batch, naming: str = "diamond") -> dict[str, Any]:
     """Every point of a batch by its name, the labels left out, with its exact value."""
-    return {point.name: value for point, value in Plan(batch.shape, Naming(naming)).pairs(batch)}
+    return {point.name: value for point, value in Plan(batch.shape, Naming(naming).spell).pairs(batch)}
 
 
 def up(batch: Batch) -> dict[str, int]:

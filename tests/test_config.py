@@ -35,7 +35,7 @@ simpel = true
 series_limit = 0
 [outputs.carbon]
 type = "graphite"
-address = "carbon.example.org"
+address = "carbon.example.org:line"
 naming = "prometeus"
 """
 
@@ -48,7 +48,7 @@ def test_seven_mistakes_are_seven_messages(tmp_path: Path, capsys: pytest.Captur
         (5, 'did you mean "loadavg"?'),
         (7, 'did you mean "simple"?'),
         (8, "at least 1"),
-        (11, "an address such as \"127.0.0.1:2003\", not 'carbon.example.org'"),
+        (11, "a port from 0 to 65535, not 'carbon.example.org:line'"),
         (12, 'did you mean "prometheus"?'),
     ]
     assert [line for line, _ in found] == [line for line, _ in expected]

@@ -60,7 +60,7 @@ def names(config: Config, instance: str) -> set[str]:
     one: Instance = config.collectors[instance]
     intake = Intake(one.cls(Host(), dict(one.values), one.name))
     batch = intake.publish(*intake.gather(), 1.0, 1.0)
-    return {point.name for point in Plan(batch.shape, Naming("diamond", config.prefix)).points} if batch else set()
+    return {point.name for point in Plan(batch.shape, Naming("diamond", config.prefix).spell).points} if batch else set()
 
 
 # which file it is
@@ -110,7 +110,7 @@ def test_a_plain_file(tmp_path: Path) -> None:
     assert config.sections == {"LoadAverageCollector": "loadavg"}
     assert config.collectors["loadavg"].values["interval"] == 30
     assert config.prefix == ("servers", "web7", "")
-    assert config.outputs["graphite"].values == {"naming": "diamond", "address": "carbon.example.org:2003"}
+    assert config.outputs["graphite"].values == {"naming": "diamond", "address": ["carbon.example.org:2003"]}
     assert names(config, "loadavg") >= {"servers.web7.loadavg.01", "servers.web7.loadavg.processes_total"}
 
 
@@ -138,7 +138,7 @@ def test_the_order_of_files(tmp_path: Path) -> None:
     assert config.agent.interval == 20
     assert config.collectors["cpu"].values["simple"] is True
     assert config.collectors["cpu"].values["percore"] is False
-    assert config.outputs["graphite"].values["address"] == "carbon.example.org:3003"
+    assert config.outputs["graphite"].values["address"] == ["carbon.example.org:3003"]
     assert list(config.collectors) == ["loadavg", "cpu", "cpu two"]
     assert names(config, "cpu two") >= {"servers.web7.second.total.idle", "servers.web7.second.cpu_count"}
     (twice,) = config.warnings
@@ -474,7 +474,7 @@ def test_every_setting_is_honoured_or_told_of(tmp_path: Path) -> None:
     ]
     assert config.agent.log_level == "warning"
     assert list(config.outputs) == ["graphite", "file"]
-    assert config.outputs["graphite"].values == {"naming": "diamond", "timeout": 15, "address": "[::1]:2003"}
+    assert config.outputs["graphite"].values == {"naming": "diamond", "timeout": 15, "address": ["[::1]:2003"]}
     assert config.outputs["file"].values == {"naming": "diamond", "path": "/tmp/a.log"}
 
 
@@ -483,7 +483,7 @@ def test_handlers(tmp_path: Path) -> None:
         return load(write(tmp_path, f"[server]\nhandlers = {handlers}\nhandlers_path = {tmp_path}\n[handlers]\n{sections}"))
 
     both = loading("diamond.handler.multigraphite.MultiGraphiteHandler,", "[[MultiGraphiteHandler]]\nhost = a, b, c\nport = 5\n")
-    assert {o.values["address"] for o in both.outputs.values()} == {"a:5", "b:5", "c:5"}
+    assert [o.values["address"] for o in both.outputs.values()] == [["a:5"], ["b:5"], ["c:5"]]
     assert {o.cls.__name__ for o in both.outputs.values()} == {"Graphite"}
     with pytest.raises(ConfigError, match="NonsenseHandler: Diamond has no handler"):
         loading("diamond.handler.nonsense.NonsenseHandler")
@@ -558,5 +558,5 @@ def test_a_prefix_of_its_own_in_our_files(tmp_path: Path) -> None:
     assert {line.split()[0] for line in output.encode([batch]).decode().splitlines()} == {
         *("apps.x.loadavg.01", "apps.x.loadavg.01_normalized", "apps.x.loadavg.05", "apps.x.loadavg.05_normalized")
     }
-    local = {point.name for point in Plan(batch.shape, Naming("path")).points}
+    local = {point.name for point in Plan(batch.shape, Naming("path").spell).points}
     assert "loadavg.01" in local  # the history and the page have no prefix

@@ -198,7 +198,7 @@ def lines_of(batch: Batch | None, path: str) -> tuple[dict[str, str], set[str]]:
     """A batch's lines by name without the prefix, and the names that have no rate yet."""
     head = ".".join((*PREFIX, path)) + "." if path != "." else ".".join(PREFIX) + "."
     given = {name.removeprefix(head): value for name, value in spelled(batch, "diamond").items()}
-    points = Plan(batch.shape, Naming("diamond", PREFIX)).points if batch is not None else []
+    points = Plan(batch.shape, Naming("diamond", PREFIX).spell).points if batch is not None else []
     return given, {point.name.removeprefix(head) for point in points} - set(given)
 
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 SPOOLS = "spool"
 """Where the spools are, in the state directory."""
+LETTERS = "dead-letters"
+"""Where payloads are that a backend refused."""
 STALE = 3.5
 """Intervals after which a collector's last values are shown no more."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
@@ -191,7 +193,9 @@ class Agent:
         output.spell(self._naming(output.naming or type(output).default_naming))
         if output.isolation == "process":
             isolate_output(output, self.worker, instance.origin, instance.values)
-        sender = Sender(output, os.path.join(self.config.state_dir, SPOOLS, clean_node(instance.name)) if self._has_state else "")
+        name, state = clean_node(instance.name), self.config.state_dir
+        place = (os.path.join(state, SPOOLS, name), os.path.join(state, LETTERS, f"{name}.jsonl"))
+        sender = Sender(output, *(place if self._has_state else ()))
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest
         self._fan_out = [*self._fan_out, (sender, type(output).slotted)]

@@ -68,9 +68,11 @@ class Retry(DeliveryError):
 class Rejected(DeliveryError):
     """The peer refused the payload for good; sending it again cannot help.
 
-    `points`: how many it refused, where it took the others (0: all).
+    `points`: how many it refused, where it took the others (0: all). `refused`: those, where they can be told apart (else
+    the whole payload is what is kept as refused).
     """
 
-    def __init__(self, message: str, points: int = 0) -> None:
+    def __init__(self, message: str, points: int = 0, refused: bytes = b"") -> None:
         super().__init__(message)
         self.points = points
+        self.refused = refused

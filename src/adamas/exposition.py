@@ -60,7 +60,7 @@ class Exposition:
         for batch in batches:
             plan = batch.shape.plans.get(self)
             if plan is None:
-                plan = batch.shape.plans[self] = _ShapePlan(Plan(batch.shape, self.naming))
+                plan = batch.shape.plans[self] = _ShapePlan(Plan(batch.shape, self.naming.spell))
             values = plan.plan.row(batch)
             for name, positions in plan.families.items():
                 lines = families.get(name)

@@ -1,4 +1,4 @@
-"""Batches as Graphite's plain text: one `name value time` line for each point.
+"""Batches as the points of one output, and as text with a line for each point: `name value time`, or the output's own form.
 
 One % template for each shape, with the time joined in: a tick formats whole batches, never single points.
 """
@@ -9,11 +9,27 @@ from adamas.metric import DELTA, RATE, RAW, picker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from adamas.metric import Batch, Shape, Value
+    from adamas.metric import Batch, Series, Shape, Value
     from adamas.naming import Naming, Point
-    from adamas.pipeline import Filter
+
+VALUE, TIME = "\0", "\1"
+"""Where a line's value and its time go; no name contains them."""
+NAMED = 1000
+"""The most names that `LineEncoder.unfit` keeps."""
+REMEMBERED = 200_000
+"""Points whose fit is kept; past that it is worked out anew."""
+
+
+def graphite_line(point: Point) -> str:
+    """`name value time`."""
+    return f"{point.name} {VALUE} {TIME}\n"
+
+
+def whole_seconds(time: float) -> str:
+    """A stamp in seconds since 1970."""
+    return str(int(time))
 
 
 class Column:
@@ -43,19 +59,22 @@ class Column:
 
 
 class Plan:
-    """What a naming makes of a shape: its points by the kind of value that they take."""
+    """What an output makes of a shape: its points by the kind of value that they take.
+
+    delta: what the spelling carries as a growing total is carried as its increase since the run before.
+    """
 
     __slots__ = ("deltas", "form", "points", "rates", "raw")
 
-    def __init__(self, shape: Shape, naming: Naming, only: Filter | None = None) -> None:
+    def __init__(self, shape: Shape, spell: Callable[[Series], Iterable[Point]], delta: bool = False) -> None:
         columns: dict[str, list[tuple[int, Point]]] = {RAW: [], RATE: [], DELTA: []}
         order = {position: i for i, position in enumerate(shape.counters)}
         for position, series in enumerate(shape.series):
-            front = naming.front(series.source)
-            for point in naming.spell(series):
-                if only and not only.passes([point.name.removeprefix(front + ".") if front else point.name]):
-                    continue
-                columns[point.conversion].append((position if point.conversion == RAW else order[position], point))
+            for point in spell(series):
+                conversion = point.conversion
+                if delta and conversion == RAW and position in order:
+                    conversion = DELTA
+                columns[conversion].append((position if conversion == RAW else order[position], point))
         self.raw = Column(columns[RAW], len(shape.series))
         self.rates = Column(columns[RATE], len(shape.counters))
         self.deltas = Column(columns[DELTA], len(shape.counters))
@@ -90,18 +109,67 @@ class Plan:
 
 
 class LineEncoder:
-    """Graphite lines in one naming; it keeps its plans on the shapes."""
+    """An output's points, and their lines; it keeps its plans on the shapes.
 
-    def __init__(self, naming: Naming, only: Filter | None = None) -> None:
+    wants: whether a point goes to this output at all; fit: the point as its backend takes it, None where that cannot be;
+    line: a point's text, with VALUE and TIME where they go; stamp: the time's text; delta: see `Plan`.
+    unfit: names that the backend does not take, and why; collisions are the naming's.
+    """
+
+    def __init__(
+        self,
+        naming: Naming,
+        wants: Callable[[Point, str], bool] | None = None,
+        fit: Callable[[Point], Point | None] | None = None,
+        line: Callable[[Point], str] = graphite_line,
+        stamp: Callable[[float], str] = whole_seconds,
+        delta: bool = False,
+    ) -> None:
         self.naming = naming
-        self.only = only
+        self.line = line
+        self.stamp = stamp
+        self.unfit: dict[str, str] = {}
+        self._wants = wants
+        self._fit = fit
+        self._delta = delta
+        self._fitted: dict[Point, Point | None] = {}
+        self._taken: dict[object, object] = {}
 
     def plan(self, shape: Shape) -> Plan:
-        """What this naming makes of the shape, worked out once."""
+        """What becomes of the shape, worked out once."""
         plan = shape.plans.get(self)
         if plan is None:
-            plan = shape.plans[self] = Plan(shape, self.naming, self.only)
+            plan = shape.plans[self] = Plan(shape, self.spell, self._delta)
         return plan
+
+    def spell(self, series: Series) -> Iterator[Point]:
+        """The points of a series that this output carries."""
+        front = self.naming.front(series.source)
+        for point in self.naming.spell(series):
+            if self._wants is not None and not self._wants(point, front):
+                continue
+            fitted = self._carried(point, series) if self._fit is not None else point
+            if fitted is not None:
+                yield fitted
+
+    def _carried(self, point: Point, series: Series) -> Point | None:
+        """The point as the backend takes it, apart from every other; worked out once, as shapes come and go."""
+        if point in self._fitted:
+            return self._fitted[point]
+        assert self._fit is not None
+        own = (point.name, point.labels)
+        fitted = self._fit(point)
+        number = 1
+        while fitted is not None and self._taken.setdefault((fitted.name, fitted.labels), own) != own:
+            self.naming.collisions[fitted.name] = series.source.instance
+            number += 1
+            fitted = self._fit(point.named(f"{point.name}_{number}")) if number < 10 else None
+        if fitted is None and len(self.unfit) < NAMED:
+            self.unfit[point.name] = "its name meets another's" if number > 1 else "the backend cannot take it"
+        if len(self._fitted) > REMEMBERED:
+            self._fitted.clear()
+        self._fitted[point] = fitted
+        return fitted
 
     def points(self, batch: Batch) -> int:
         """How many lines this batch is."""
@@ -113,19 +181,30 @@ class LineEncoder:
 
     def _lines(self, batch: Batch) -> str:
         plan = self.plan(batch.shape)
-        stamp = str(int(batch.time))
+        stamp = self.stamp(batch.time)
         if batch.missing:
-            out = [f"{point.name} {text(point, value)} {stamp}\n" for point, value in plan.pairs(batch)]
-            return "".join(out)
+            pairs = [(self.line(point), text(point, value)) for point, value in plan.pairs(batch)]
+            return "".join([line.replace(VALUE, value).replace(TIME, stamp) for line, value in pairs])
         if not plan.points:
             return ""
         row = plan.row(batch)
         types = list(map(type, row))
         known, template = plan.form
         if types != known:
-            template = _template(plan.points, types)
+            template = self._template(plan.points, types)
             plan.form = (types, template)  # at once: two threads may encode the same shape
         return stamp.join(template) % row
+
+    def _template(self, points: Sequence[Point], types: Sequence[type]) -> list[str]:
+        """The pieces between which the time goes: `name %.12g `, `newline name2 %s `, ..., newline."""
+        parts = []
+        for point, kind in zip(points, types):
+            if point.precision is None and issubclass(kind, int):
+                form = "%d" if kind is bool else "%s"
+            else:
+                form = point.number(point.precision)
+            parts.append(self.line(point).replace("%", "%%").replace(VALUE, form))
+        return "".join(parts).split(TIME)
 
 
 def text(point: Point, value: Value) -> str:
@@ -133,16 +212,3 @@ def text(point: Point, value: Value) -> str:
     if point.precision is None and isinstance(value, int):
         return str(int(value))
     return point.number(point.precision) % value
-
-
-def _template(points: Sequence[Point], types: Sequence[type]) -> list[str]:
-    """The pieces between which the time goes: `name %.12g `, `newline name2 %s `, ..., newline."""
-    parts = []
-    for point, kind in zip(points, types):
-        if point.precision is None and issubclass(kind, int):
-            form = "%d" if kind is bool else "%s"
-        else:
-            form = point.number(point.precision)
-        parts.append(f"\n{point.name.replace('%', '%%')} {form} ")
-    parts[0] = parts[0][1:]
-    return [*parts, "\n"]

@@ -75,6 +75,11 @@ class Point:
         self.unit = unit
         self.help = help
 
+    def named(self, name: str, labels: tuple[tuple[str, str], ...] | None = None) -> Point:
+        """The same point under another name, and with other labels where some are given."""
+        pairs = self.labels if labels is None else labels
+        return Point(name, pairs, self.conversion, self.scale, self.precision, self.kind, self.unit, self.help)
+
     def number(self, precision: int | None) -> str:
         """The % format of its value as text: floats by precision, or 12 significant digits."""
         return "%.12g" if precision is None else f"%.{precision}f"

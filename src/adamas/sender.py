@@ -17,6 +17,7 @@ from functools import partial
 from adamas import log
 from adamas.errors import DeliveryError, Rejected, Retry
 from adamas.ledger import Ledger
+from adamas.letters import DeadLetters
 from adamas.queue import Queue
 
 TYPE_CHECKING = False
@@ -38,8 +39,8 @@ CLOSING = 2.0
 class Sender:
     """Queue, ledger and thread of one output."""
 
-    def __init__(self, output: Output, spool: str = "") -> None:
-        """`spool`: the directory of its spool ("": there is none)."""
+    def __init__(self, output: Output, spool: str = "", letters: str = "") -> None:
+        """`spool`: the directory of its spool ("": there is none); `letters`: its dead-letter file (likewise)."""
         self.output = output
         self._directory = spool if output.buffer != "memory" else ""
         self._spill: Spill | None = None
@@ -47,6 +48,7 @@ class Sender:
         self.name = output.instance
         self.ledger = Ledger()
         self.queue = Queue(output.memory, self.ledger)
+        self.letters = DeadLetters(self.name, letters, output.dead_letters)
         self.state = "starting"
         self.error = ""
         self.failures = 0
@@ -54,6 +56,7 @@ class Sender:
         self.last_send = 0.0
         self._window: list[Entry] = []
         self._records: list[Record] = []
+        self._refused = 0
         self._sends = 0
         self._confirm_by = 0.0
         self._retry_at = 0.0
@@ -87,6 +90,9 @@ class Sender:
                         self.output.encode,
                         self._to_disk,
                         self._wake,
+                        dialect=self.output.dialect,
+                        fullest=self.output.disk_ratio,
+                        free=self.output.disk_free,
                     )
         return self._spill
 
@@ -153,6 +159,8 @@ class Sender:
             "buffer": self.output.buffer if self._directory else "memory",
             "spool": self._spill.status() if self._spill is not None else None,
             "collisions": dict(self.output.spelling.collisions) if self.output.spelling is not None else {},
+            "unfit": dict(self.output.lines.unfit) if self.output.spelling is not None else {},
+            "dead_letters": {"count": self.letters.count, "path": self.letters.path},
         }
 
     def _loop(self) -> None:
@@ -213,7 +221,7 @@ class Sender:
             if record is not None:
                 self._records.append(record)
                 more = True
-                if not self._try(partial(self._hand_over, record.payload)):
+                if not self._try(partial(self._hand_over, record.payload, record.count)):
                     return
         last = self._stop_by is not None
         due = last or self._sends >= CONFIRM_SENDS or time.monotonic() >= self._confirm_by
@@ -223,13 +231,16 @@ class Sender:
     def _send(self, entries: list[Entry]) -> None:
         payload = self._encode(entries)
         if payload is not None:
-            self._hand_over(payload)
+            self._hand_over(payload, sum(e.points for e in entries))
 
-    def _hand_over(self, payload: Any) -> None:
+    def _hand_over(self, payload: Any, points: int) -> None:
         self.output.open()
         if not self._sends:
             self._confirm_by = time.monotonic() + CONFIRM_SECONDS
-        self.output.send(payload)
+        try:
+            self.output.send(payload)
+        except Rejected as error:
+            self._reject(error, payload, points)
         self.last_send = time.time()
         self._sends += 1
         if not self.output.confirms_later:
@@ -238,7 +249,7 @@ class Sender:
             self._confirm()
 
     def _encode(self, entries: list[Entry]) -> Any:
-        """The payload, without the batches that cannot be encoded (counted as `encode_error`); None where none is left."""
+        """The payload; batches that cannot be encoded are taken out of `entries`, counted. None where none is left."""
         try:
             return self.output.encode([e.batch for e in entries])
         except Exception as error:
@@ -252,18 +263,32 @@ class Sender:
             except Exception:
                 self._window.remove(entry)
                 self.ledger.drop(entry.points, "encode_error", "flight")
+        entries[:] = good
         return self.output.encode([e.batch for e in good]) if good else None
 
     def _confirm(self) -> None:
         self.output.confirm()
         self._confirmed()
 
+    def _reject(self, error: Rejected, payload: Any, points: int) -> None:
+        """Some or all of what was just handed over is refused: it is settled with the rest of its window."""
+        refused = min(error.points or points, points)
+        self._refused += refused
+        self.error = str(error)
+        log.error(self.name, f"refused: {refused} points: {error}")
+        if isinstance(payload, bytes):
+            self.letters.put(str(error), refused, error.refused or payload)
+
     def _confirmed(self) -> None:
-        self.ledger.deliver(self._forget())
+        refused = self._refused
+        self.ledger.drop(refused, "rejected", "flight")
+        self.ledger.deliver(self._forget() - refused)
+        if not refused:
+            self.error = ""
         if self.state != "ok":
             if self.failures:
                 log.info(self.name, "delivers again")
-            self.state, self.error, self.failures = "ok", "", 0
+            self.state, self.failures = "ok", 0
 
     def _forget(self) -> int:
         """What was sent is settled, one way or the other; returns how many points."""
@@ -271,7 +296,7 @@ class Sender:
         if self._spill is not None and self._records:
             self._spill.confirm(self._records)
         self._window, self._records = [], []
-        self._sends = 0
+        self._sends = self._refused = 0
         return points
 
     def _put_back(self) -> None:
@@ -280,20 +305,12 @@ class Sender:
         if self._spill is not None and self._records:
             self._spill.restore(self._records)
         self._window, self._records = [], []
-        self._sends = 0
+        self._sends = self._refused = 0
 
     def _try(self, step: Any) -> bool:
         """Do it; False where it failed and a pause is due."""
         try:
             step()
-            return True
-        except Rejected as error:
-            points = self._forget()
-            refused = min(error.points or points, points)
-            self.ledger.drop(refused, "rejected", "flight")
-            self.ledger.deliver(points - refused)
-            self.error = str(error)
-            log.error(self.name, f"refused: {refused} points: {error}")
             return True
         except (OSError, DeliveryError) as error:
             self._failed(error, getattr(error, "after", 0.0) if isinstance(error, Retry) else 0.0)

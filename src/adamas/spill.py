@@ -7,12 +7,14 @@ only forgotten on disk after it was confirmed. Nothing is imported or started be
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
+from itertools import count
 
 from adamas import log
-from adamas.spool import InUse, Record, Spool
+from adamas.spool import SUFFIX, InUse, Record, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from adamas.queue import Queue
 
 AHEAD = 4
+DIALECT = "dialect"
+"""The file beside the segments that says what they hold."""
 BATCH = 5_000
 """The most points in one record."""
 FLUSH = 1.0
@@ -34,8 +38,8 @@ AGAIN = 1.0
 class Spill:
     """The thread between one output's queue and its spool.
 
-    `encode` makes a payload of batches; `wanted` says whether what waits in memory should go to disk now; `wake` is called
-    when something was read back.
+    `encode` makes a payload of batches, `dialect` says what kind of payload; `wanted` says whether what waits in memory should
+    go to disk now; `wake` is called when something was read back.
     """
 
     def __init__(
@@ -48,9 +52,13 @@ class Spill:
         encode: Callable[[Sequence[Batch]], bytes],
         wanted: Callable[[], bool],
         wake: Callable[[], None],
+        dialect: str = "",
+        fullest: float = 0.95,
+        free: int = 64 << 20,
     ) -> None:
         self.name = name
-        self.spool = Spool(directory, limit)
+        self.dialect = dialect
+        self.spool = Spool(directory, limit, fullest=fullest, free=free)
         self.ready: deque[Record] = deque()
         self.open = False
         self.error = ""
@@ -144,7 +152,9 @@ class Spill:
         """Open the spool; another process, or the sender before us, may hold it for a while."""
         while True:
             try:
+                self._set_aside()
                 self.spool.open()
+                self._mark()
                 break
             except InUse as error:
                 self.error = error.strerror or str(error)
@@ -163,6 +173,33 @@ class Spill:
         self._count_dropped()
         self.open = True
         return True
+
+    def _set_aside(self) -> None:
+        """What waits there in another dialect is not ours to send: it keeps its place beside, as a removed output's does."""
+        directory = self.spool.directory
+        try:
+            with open(os.path.join(directory, DIALECT), encoding="utf-8") as file:
+                before = file.read().strip()
+        except OSError:
+            return
+        if before in (self.dialect, ""):
+            return
+        if any(name.endswith(SUFFIX) for name in os.listdir(directory)):
+            aside = next(path for n in count(1) if not os.path.exists(path := f"{directory}.{before}.{n}"))
+            os.rename(directory, aside)
+            log.warning(self.name, f"what waits in the spool is {before}, not {self.dialect}: it is kept in {aside}")
+        else:
+            os.unlink(os.path.join(directory, DIALECT))
+
+    def _mark(self) -> None:
+        """Say what kind of payloads these are; where that cannot be written, they are taken for the output's own later."""
+        path = os.path.join(self.spool.directory, DIALECT)
+        try:
+            if not os.path.exists(path) or os.path.getsize(path) == 0:
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(self.dialect + "\n")
+        except OSError as error:
+            log.debug(self.name, f"{path}: {error.strerror}")
 
     def _settle(self) -> None:
         """Acknowledge what arrived, take back what did not."""

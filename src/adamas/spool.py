@@ -3,11 +3,17 @@
 A record is a header and a payload: magic, version, how many points it holds, its length, the number of its first point, and a
 CRC-32 over all of that. Points are numbered from 0 as they are appended, so that a damaged record is missed exactly: the next
 good one says how many points are between. A segment is a file named after its first point; a full one is closed and a new one
-begun. The cursor is one file of two slots, written in turn and allocated from the start, so that a full disk can always be
-emptied: it is made durable before a segment that was delivered is removed.
+begun. A record that reaches into the numbers of the next segment is what a failed write left behind: what counts was written
+again there.
+
+The cursor is one file of two slots, each in a disk block of its own, written in turn and allocated from the start, so that a full
+disk can always be emptied. It is made durable before a segment that was delivered is removed, and it holds the points that were
+ever lost, so that they and the place up to which they are counted change together.
 
 Opening never refuses because of what it finds: a torn tail is cut off, damage is stepped over when the cursor passes it, and
-counted then, once. Appending never raises: what finds no room is the caller's to keep.
+counted then, once. Appending never raises: what finds no room is the caller's to keep. After a sync that failed nobody knows what
+the disk has, and a second one may succeed without having written anything (https://lwn.net/Articles/752063/): so the segment is
+closed, and what was in doubt is the caller's to append again.
 
 What can be lost: nothing that `append` took, by the end of the process; nothing that was synced, by a power cut.
 """
@@ -29,10 +35,21 @@ MAGIC = b"\xadA"
 HEADER = struct.Struct("<2sHIIQI")
 """magic, version, points, length of the payload, number of the first point, CRC-32 of the header before it and the payload."""
 VERSION = 1
-CURSOR = struct.Struct("<4sIQQI")
-"""magic, generation, number of the next point to deliver, number of the next point to append, CRC-32 of what is before it."""
-CURSOR_MAGIC = b"AdCu"
-SLOT = 64
+CURSOR = struct.Struct("<4sIQQQQI")
+"""magic, generation, number of the next point to deliver, number of the next point to append, points that had to make room,
+points that were damaged, CRC-32 of what is before it."""
+CURSOR_MAGIC = b"AdC2"
+BLOCK = 4096
+"""What a disk writes as a whole, at most; each slot of the cursor has one."""
+OLD_CURSOR = struct.Struct("<4sIQQI")
+"""The same without the losses, at 0 and 64: what version 0.1 wrote."""
+OLD_MAGIC, OLD_SLOT = b"AdCu", 64
+FULLEST, FREE = 0.95, 64 << 20
+"""How full the disk may be, and how many bytes stay free, before nothing more is put on it."""
+TRIES = 5
+"""After so many failed readings of one place the disk may go on without it."""
+MEDIUM = (errno.EIO, errno.ENODATA, errno.EUCLEAN, errno.EBADMSG)
+"""How a disk says that it cannot give a block."""
 SEGMENT = 8 << 20
 SMALLEST = 1 << 20
 MOST_PAYLOAD = 32 << 20
@@ -83,6 +100,17 @@ class Disk:
         """Have the data on the disk itself."""
         os.fdatasync(fd)
 
+    def sync_names(self, path: str) -> None:
+        """Have the names in a directory on the disk itself, where the file system can be asked to."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(fd)
+
     def unlink(self, path: str) -> None:
         """Remove a file."""
         os.unlink(path)
@@ -113,62 +141,85 @@ class InUse(OSError):
     """Another process has the spool."""
 
 
-class Look:
-    """A spool as it lies on disk, looked at without taking or changing it: also while an agent uses it.
+class Cursor:
+    """What the newest whole slot of a cursor file says; zeros where none is.
 
-    After `records` was walked to its end: good and waiting are points, damaged are bytes that no record is in.
+    sure: no newer one was damaged, so that what it says is the last that was said.
     """
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
-        self.good = self.waiting = self.damaged = self.read = 0
-        self._spool = Spool(directory, SMALLEST)
+    __slots__ = ("acked", "following", "generation", "lost", "sure")
 
-    @property
-    def size(self) -> int:
-        """Bytes of all segments."""
-        return sum(os.path.getsize(os.path.join(self.directory, name)) for name in self._segments())
+    def __init__(self, data: bytes) -> None:
+        self.generation = self.acked = self.following = full = corrupt = 0
+        generations = []
+        for at in (0, BLOCK, OLD_SLOT):
+            for form, magic in ((CURSOR, CURSOR_MAGIC), (OLD_CURSOR, OLD_MAGIC)):
+                slot = data[at : at + form.size]
+                if slot[:4] != magic or len(slot) < form.size or zlib.crc32(slot[:-4]) != int.from_bytes(slot[-4:], "little"):
+                    continue
+                _, generation, acked, following, *losses, _ = form.unpack(slot)
+                generations.append(generation)
+                if generation >= self.generation:
+                    self.generation, self.acked, self.following = generation, acked, following
+                    full, corrupt = losses or (0, 0)
+        self.sure = self.generation - 1 in generations or (self.generation <= 1 and not any(data[CURSOR.size :]))
+        self.lost = {reason: points for reason, points in (("spool_full", full), ("corrupt", corrupt)) if points}
 
-    def _segments(self) -> list[str]:
-        return sorted(name for name in os.listdir(self.directory) if name.endswith(SUFFIX))
 
-    def acked(self) -> int:
-        """The number of the next point to deliver, as the cursor has it."""
-        with open(os.path.join(self.directory, "cursor"), "rb") as file:
-            return newest(file.read(2 * SLOT))[1]
+class Scan:
+    """Finds whole records in an open segment of so many bytes.
 
-    def records(self) -> Iterator[Record]:
-        """Every good record, delivered ones too; OSError where the disk does not give them."""
-        acked = self.acked()
-        for name in self._segments():
-            fd = os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC)
+    `beyond`: the number with which the next segment begins; a record that reaches past it does not count.
+    `patient`: a block that the disk does not give is an OSError; else it is stepped over and `unreadable` is set.
+    """
+
+    def __init__(self, disk: Disk, fd: int, size: int, beyond: int | None = None, patient: bool = True) -> None:
+        self.disk = disk
+        self.fd = fd
+        self.size = size
+        self.beyond = beyond
+        self.patient = patient
+        self.unreadable: OSError | None = None
+
+    def next(self, at: int) -> tuple[Record, int] | None:
+        """The first whole record at or after an offset, and where it ends; None where there is none any more."""
+        while at + HEADER.size <= self.size:
             try:
-                size, at = os.fstat(fd).st_size, 0
-                while found := self._spool._good(fd, at, size):
-                    record, end = found
-                    length = HEADER.size + len(record.payload)
-                    self.damaged += end - length - at
-                    self.read += end - at
-                    self.good += record.count
-                    self.waiting += record.count if record.end > acked else 0
-                    at = end
-                    yield record
-                self.damaged += size - at
-                self.read += size - at
-            finally:
-                os.close(fd)
+                record = self._record(at)
+                if record is not None:
+                    return record, at + HEADER.size + len(record.payload)
+                at = self._next_magic(at + 1)
+            except OSError as error:
+                if self.patient or error.errno not in MEDIUM:
+                    raise
+                self.unreadable = error
+                at += BLOCK - at % BLOCK
+        return None
 
+    def _record(self, at: int) -> Record | None:
+        head = self.disk.pread(self.fd, HEADER.size, at)
+        if len(head) < HEADER.size:
+            return None
+        magic, version, count, length, first, check = HEADER.unpack(head)
+        if magic != MAGIC or version != VERSION or length > MOST_PAYLOAD or at + HEADER.size + length > self.size:
+            return None
+        if self.beyond is not None and first + count > self.beyond:
+            return None
+        payload = self.disk.pread(self.fd, length, at + HEADER.size)
+        if len(payload) < length or zlib.crc32(payload, zlib.crc32(head[:-4])) != check:
+            return None
+        return Record(first, count, payload)
 
-def newest(data: bytes) -> tuple[int, int, int]:
-    """(generation, next to deliver, next to append) of the newest whole slot of a cursor; zeros where none is."""
-    best = (0, 0, 0)
-    for at in (0, SLOT):
-        slot = data[at : at + CURSOR.size]
-        if len(slot) == CURSOR.size:
-            magic, generation, acked, following, check = CURSOR.unpack(slot)
-            if magic == CURSOR_MAGIC and zlib.crc32(slot[:-4]) == check and generation >= best[0]:
-                best = (generation, acked, following)
-    return best
+    def _next_magic(self, at: int) -> int:
+        while at < self.size:
+            data = self.disk.pread(self.fd, 1 << 16 if self.patient else BLOCK - at % BLOCK, at)
+            found = data.find(MAGIC)
+            if found >= 0:
+                return at + found
+            if data[-1:] == MAGIC[:1] and not self.patient:
+                return at + len(data) - 1
+            at += max(1, len(data) - self.patient)
+        return self.size
 
 
 class Spool:

@@ -107,7 +107,7 @@ def _otlp(config: Config, batches: list[Batch]) -> dict[str, Any]:
     metrics: dict[str, dict[str, Any]] = {}
     for batch in batches:
         stamp = str(int(batch.time * 1e9))
-        for point, value in Plan(batch.shape, naming).pairs(batch):
+        for point, value in Plan(batch.shape, naming.spell).pairs(batch):
             counter = point.kind == "counter"
             about: dict[str, Any] = {"name": point.name, "unit": point.unit, "description": point.help}
             data: dict[str, Any] = {"dataPoints": []} | ({"aggregationTemporality": 2, "isMonotonic": True} if counter else {})

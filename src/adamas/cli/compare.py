@@ -96,7 +96,7 @@ class Ours:
     def take(self, batches: Sequence[Batch]) -> None:
         """What one turn gave."""
         for batch in batches:
-            for point, value in Plan(batch.shape, self.naming).pairs(batch):
+            for point, value in Plan(batch.shape, self.naming.spell).pairs(batch):
                 self.values.setdefault(point.name, []).append(float(text(point, value)))
                 self.steps[point.name] = 10.0 ** -(point.precision or 0)
                 if point.conversion != RAW:

@@ -136,8 +136,8 @@ def build(tables: Tables, path: str = "") -> Config:
                 wanted.setdefault(name, {})
         for name, given in wanted.items():
             instance = _instance(config, tables, registry, kind, name, given, mistakes)
-            if instance is not None:
-                getattr(config, kind)[name] = instance
+            for one in _spread(instance) if instance is not None else ():
+                getattr(config, kind)[one.name] = one
     if config.agent.plugins:
         config.warnings += [Mistake(*tables.where("agent", "plugins"), f"plugins: {b}") for b in registry.broken()]
     if mistakes:
@@ -192,9 +192,37 @@ def _instance(
     return made
 
 
+def _spread(instance: Instance) -> list[Instance]:
+    """The instances that one table stands for."""
+    if instance.kind == "collectors":
+        return [instance]
+    made = []
+    for more, values in instance.cls.spread(instance.values).items():  # type: ignore[attr-defined]
+        digest = instance.digest + (repr(sorted(values.items(), key=str)) if more else "")
+        made.append(Instance(instance.kind, instance.name + more, instance.cls, values, instance.origin, digest))
+    return made
+
+
+def lacking(cls: type) -> str:
+    """What an output needs that is not installed, in words that say how to get it; "" where it has all."""
+    for module in getattr(cls, "modules", ()):
+        from importlib.util import find_spec
+
+        try:
+            found = find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            package = module.partition(".")[0]
+            return f"needs the Python package {package}, which is not installed: pip install 'adamas[{cls.extra}]'"  # type: ignore[attr-defined]
+    return ""
+
+
 def _check_together(instance: Instance) -> list[str]:
     """What a plugin says of its options together; nothing is opened."""
     if instance.kind == "outputs":
+        if missing := lacking(instance.cls):
+            return [missing]
         return list(instance.cls(dict(instance.values), instance.name).check())
     instance.cls(Host(), dict(instance.values), instance.name)
     return []

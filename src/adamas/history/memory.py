@@ -111,11 +111,11 @@ class Memory:
         shape = batch.shape
         name = shape.series[0].source.instance
         try:
-            plan = Plan(shape, self.naming)
+            plan = Plan(shape, self.naming.spell)
         except Exception as error:  # what has no name is not kept, all else is
             self.fault = f"what {name} gives cannot be named: {error!r}"
             log.error("history", self.fault)
-            plan = Plan(Shape((), None), self.naming)
+            plan = Plan(Shape((), None), self.naming.spell)
         head = self.heads.get(name)
         if head is None:
             head = Head(self.next["collector"], name)

@@ -95,7 +95,8 @@ class Handlers:
             elif own:
                 self.to.warn(f"{name}: {key}: Adamas' {type_name} has no such option{suggest(key, set(cls.options))}", *origin)
         if address:
-            host, _, port = str(cls.options["address"].default).rpartition(":")
+            usual = cls.options["address"].default
+            host, _, port = str(usual[0] if isinstance(usual, list) else usual).rpartition(":")
             host = str(effective.get("host", host))
             host = f"[{host}]" if ":" in host and host[0] != "[" else host
             key = "host" if "host" in self.to.settings.section("handlers", name) else "port"

@@ -1,0 +1,82 @@
+"""Payloads in UDP datagrams: sent once, and nobody says whether they arrived.
+
+A payload is a run of parts (lines, or packets that say their own length); as many as fit go into one datagram. Where the
+machine itself says that nobody listens (ICMP, port unreachable), the payload is sent again later.
+
+Source: udp(7).
+"""
+
+from __future__ import annotations
+
+import socket
+
+from adamas import Output, option
+from adamas.host import split_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import ClassVar
+
+
+class Datagram(Output):
+    """Sends lines over UDP."""
+
+    port: ClassVar[int | None] = None
+    """Where the protocol's servers listen, where the address names no port."""
+
+    address: str = option("127.0.0.1", "Where the backend listens: host:port")
+    packet: int = option(1432, "The most bytes in one datagram: what fits in an Ethernet frame", minimum=64, maximum=65507)
+
+    def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
+        super().__init__(values, instance)
+        self.socket: socket.socket | None = None
+
+    def check(self) -> list[str]:
+        """The address must name a host and a port."""
+        wrong = super().check()
+        try:
+            split_address(self.address, self.port)
+        except ValueError as error:
+            wrong.append(f"address: expected {error}")
+        return wrong
+
+    def open(self) -> None:
+        """Resolve the name, where there is no socket yet; OSError where it has no address."""
+        if self.socket is not None:
+            return
+        host, port = split_address(self.address, self.port)
+        family, kind, protocol, _, peer = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.settimeout(self.timeout)
+            made.connect(peer)
+        except BaseException:
+            made.close()
+            raise
+        self.socket = made
+
+    def send(self, payload: bytes) -> None:
+        """Send all of it in as few datagrams as it fits."""
+        assert self.socket is not None
+        for packet in self.packets(payload):
+            self.socket.send(packet)
+
+    def packets(self, payload: bytes) -> Iterator[bytes]:
+        """The payload's datagrams: whole lines, as many as fit (a longer line goes alone)."""
+        start = 0
+        while start < len(payload):
+            end = start + self.packet
+            if end < len(payload):
+                cut = payload.rfind(b"\n", start, end + 1)
+                if cut < start:
+                    cut = payload.find(b"\n", end)
+                end = cut + 1 if cut >= 0 else len(payload)
+            yield payload[start:end]
+            start = end
+
+    def close(self) -> None:
+        """Forget the socket; the next open resolves the name anew."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
