@@ -22,7 +22,7 @@ help: ## Tell what each target does
 run: $(VENV)/.package ## Install what it needs into .venv and start the agent; it prints the page's address (ARGS="-c my.toml")
 	@exec $(BIN)/adamas run $(ARGS)
 
-test: $(VENV)/.package $(VENV)/.test lint ## Lint, then every test but the long ones (ARGS="tests/test_cases.py -k loadavg")
+test: $(VENV)/.package $(VENV)/.test $(VENV)/.node lint ## Lint, then every test but the long ones (ARGS="tests/test_cases.py -k loadavg")
 	@sh tests/packages.sh tests/packages.txt || echo "$(MISSING)"
 	$(BIN)/pytest -m "not soak" $(ARGS)
 
@@ -34,7 +34,7 @@ lint: $(VENV)/.test ## Style, format and types
 bench: $(VENV)/.package ## Measure the agent beside the peers that are installed here: collectd, netdata, node_exporter
 	$(BIN)/python bench/compare.py --adamas $(BIN)/adamas $(ARGS)
 
-soak: $(VENV)/.package $(VENV)/.test ## The tests that take minutes: faults, long outages
+soak: $(VENV)/.package $(VENV)/.test $(VENV)/.node ## The tests that take minutes: faults, long outages
 	@sh tests/packages.sh tests/packages.txt tests/soak/packages.txt || echo "$(MISSING)"
 	$(BIN)/pytest -m soak $(ARGS)
 
@@ -43,9 +43,9 @@ docs: $(VENV)/.package ## Write docs/ anew from what the code declares
 
 lock: ## Renew requirements/*.txt (needs uv)
 	uv pip compile --quiet --upgrade --python-version 3.11 --python-platform linux --generate-hashes --no-header \
-		--all-extras pyproject.toml requirements/build.in -o requirements/run.txt
-	uv pip compile --quiet --upgrade --python-version 3.11 --python-platform linux --generate-hashes --no-header \
-		requirements/test.in -o requirements/test.txt
+		--extra diamond pyproject.toml requirements/build.in -o requirements/run.txt
+	uv pip compile --quiet --upgrade --python-version 3.11 --python-platform x86_64-manylinux_2_36 --generate-hashes --no-header \
+		--all-extras pyproject.toml requirements/test.in -o requirements/test.txt
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules $(VENDOR) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -68,8 +68,13 @@ $(VENV)/.test: requirements/test.txt | $(VENV)/.python
 # The charts of the page: uPlot, as its lock says, copied out of the package.
 $(VENDOR)/uPlot.iife.min.js: package-lock.json
 	@command -v npm >/dev/null || { echo "npm is needed; on Debian: apt-get install npm"; exit 1; }
-	npm ci --ignore-scripts --no-audit --no-fund
+	npm ci --omit=dev --ignore-scripts --no-audit --no-fund
 	npm run --silent vendor
+	@touch $@
+
+# Servers that tests talk to and that come from there: statsd.
+$(VENV)/.node: package-lock.json $(VENDOR)/uPlot.iife.min.js
+	npm ci --omit=optional --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.run $(VENDOR)/uPlot.iife.min.js pyproject.toml README.md LICENSE $(SOURCES)
