@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ends import End
 from meter import Tree
-from peers import Adamas, AdamasPage, Collectd, Netdata, NodeExporter, Peer
+from peers import Adamas, AdamasPage, Collectd, Netdata, NodeExporter, Peer, Statsd, Vmagent
 
 Figures = dict[str, float]
 STARTS = 5
@@ -159,7 +159,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     asked = parser.parse_args()
     command = os.path.abspath(asked.adamas)
-    all_peers = [Adamas(command), AdamasPage(command), Collectd(), Netdata(), NodeExporter()]
+    all_peers = [Adamas(command), AdamasPage(command), Collectd(), Netdata(), NodeExporter(), Vmagent(), Statsd()]
     peers = [peer for peer in all_peers if peer.argv0]
     missing = ", ".join(peer.program for peer in all_peers if not peer.argv0)
     if missing:
@@ -169,15 +169,16 @@ def main() -> int:
     failed = False
     try:
         if asked.only in (None, "steady"):
-            print(f"steady: {len(peers)} agents at once, {asked.warmup + asked.seconds:.0f} s", flush=True)
-            for name, figures in steady(peers, work, asked.warmup, asked.seconds).items():
+            those = [peer for peer in peers if peer.measures]
+            print(f"steady: {len(those)} agents at once, {asked.warmup + asked.seconds:.0f} s", flush=True)
+            for name, figures in steady(those, work, asked.warmup, asked.seconds).items():
                 found[name] |= figures
         for what, measure in (
             ("start", start),
             ("moving", lambda peer, work: moving(peer, work, asked.count, asked.warmup / 2, asked.seconds / 2)),
         ):
             for peer in peers if asked.only in (None, what) else []:
-                if what == "moving" and not peer.moves:
+                if not (peer.moves if what == "moving" else peer.measures):
                     continue
                 print(f"{what}: {peer.name}", flush=True)
                 try:

@@ -1,8 +1,9 @@
-"""Where the metrics of those that are measured go: a Graphite listener that counts, and a scraper that asks."""
+"""Where the metrics of those that are measured go: a Graphite listener that counts, a scraper that asks, a page that is asked."""
 
 from __future__ import annotations
 
 import http.client
+import http.server
 import selectors
 import socket
 import threading
@@ -86,3 +87,44 @@ class Scraper(End):
             while not self.stopping and (left := due - time.monotonic()) > 0:
                 time.sleep(min(left, 0.1))
         connection.close()
+
+
+class Page(End):
+    """Shows `body` to one that scrapes, and takes what it writes elsewhere. Each reading counts as the page's samples."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.body = b""
+        end = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._answer(200, end.body)
+                end._arrived(end.body.count(b"\n") - 1)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self._answer(204, b"")
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+
+    def run(self) -> None:
+        self._server.serve_forever(0.1)
+
+    def stop(self) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        super().stop()
+        self._server.server_close()

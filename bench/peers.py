@@ -9,9 +9,10 @@ from __future__ import annotations
 import getpass
 import shutil
 import socket
+import time
 from pathlib import Path
 
-from ends import End, Scraper, Sink, free_port
+from ends import End, Page, Scraper, Sink, free_port
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -39,6 +40,7 @@ class Peer:
     name = ""
     program = ""
     end_type: type[End] = Sink
+    measures = True
     moves = True
 
     def __init__(self, program: str = "") -> None:
@@ -93,6 +95,16 @@ class AdamasPage(Adamas):
     moves = False
 
 
+def send_gauges(port: int, count: int) -> None:
+    """So many gauges over statsd, slowly enough that the kernel drops none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("127.0.0.1", port))
+        for first in range(0, count, 25):
+            sock.send("\n".join(f"many.m{i}:{i}|g" for i in range(first, min(first + 25, count))).encode())
+            if first % 500 == 0:
+                time.sleep(0.004)
+
+
 class Collectd(Peer):
     """collectd with one thread that reads and one that writes: its cheapest form."""
 
@@ -135,14 +147,7 @@ LoadPlugin swap
 
     def load(self, directory: Path, count: int) -> None:
         """Gauges over statsd: it keeps them and sends all of them every second."""
-        import time
-
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect(("127.0.0.1", self._statsd))
-            for first in range(0, count, 25):
-                sock.send("\n".join(f"many.m{i}:{i}|g" for i in range(first, min(first + 25, count))).encode())
-                if first % 500 == 0:
-                    time.sleep(0.004)
+        send_gauges(self._statsd, count)
 
     def _config(self, directory: Path, port: int, plugins: str) -> list[str]:
         conf = directory / "collectd.conf"
@@ -208,3 +213,60 @@ class NodeExporter(Peer):
         (directory / "many.prom").write_text("# TYPE many gauge\n" + "".join(lines))
         argv = [self.argv0, f"--web.listen-address=127.0.0.1:{port}", "--collector.disable-defaults"]
         return [*argv, "--collector.textfile", f"--collector.textfile.directory={directory}"]
+
+
+class Vmagent(Peer):
+    """vmagent, which scrapes a page every second and writes what it read to a remote store."""
+
+    name = "vmagent"
+    program = "vmagent"
+    end_type = Page
+    measures = False
+
+    def end(self) -> End:
+        self._page = Page(free_port())
+        return self._page
+
+    def moving(self, directory: Path, port: int, count: int) -> list[str]:
+        lines = [f'many{{slot="{slot}"}} {slot}\n' for slot in range(count)]
+        self._page.body = ("# TYPE many gauge\n" + "".join(lines)).encode()
+        conf = directory / "scrape.yml"
+        conf.write_text(
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: bench\n  static_configs:\n"
+            f"  - targets: ['127.0.0.1:{port}']\n"
+        )
+        return [
+            self.argv0,
+            f"-promscrape.config={conf}",
+            f"-remoteWrite.url=http://127.0.0.1:{port}/write",
+            f"-remoteWrite.tmpDataPath={directory}/queue",
+            f"-httpListenAddr=127.0.0.1:{free_port()}",
+            "-loggerLevel=ERROR",
+        ]
+
+
+class Statsd(Peer):
+    """The statsd of npm: it keeps gauges and sends all of them every second."""
+
+    name = "statsd"
+    program = "node"
+    measures = False
+    script = Path(__file__).parent.parent / "node_modules/statsd/stats.js"
+
+    def __init__(self, program: str = "") -> None:
+        super().__init__(program)
+        self.argv0 = self.argv0 if self.script.exists() else ""
+
+    def moving(self, directory: Path, port: int, count: int) -> list[str]:
+        self._statsd = free_port(socket.SOCK_DGRAM)
+        conf = directory / "statsd.js"
+        conf.write_text(
+            f'{{ graphitePort: {port}, graphiteHost: "127.0.0.1", port: {self._statsd}, mgmt_port: {free_port()},\n'
+            '  address: "127.0.0.1", mgmt_address: "127.0.0.1", flushInterval: 1000, deleteIdleStats: false,\n'
+            '  backends: ["./backends/graphite"], graphite: { legacyNamespace: false } }\n'
+        )
+        return [self.argv0, str(self.script), str(conf)]
+
+    def load(self, directory: Path, count: int) -> None:
+        """Gauges, once."""
+        send_gauges(self._statsd, count)
