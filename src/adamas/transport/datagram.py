@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 
 from adamas import Output, option
-from adamas.host import split_address
+from adamas.host import dial_unix, split_address, unix_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ class Datagram(Output):
         self.socket: socket.socket | None = None
 
     def check(self) -> list[str]:
-        """The address must name a host and a port."""
+        """The address must name a host and a port, or a unix socket."""
         wrong = super().check()
+        if unix_path(self.address):
+            return wrong
         try:
             split_address(self.address, self.port)
         except ValueError as error:
@@ -44,6 +46,9 @@ class Datagram(Output):
     def open(self) -> None:
         """Resolve the name, where there is no socket yet; OSError where it has no address."""
         if self.socket is not None:
+            return
+        if path := unix_path(self.address):
+            self.socket = dial_unix(path, socket.SOCK_DGRAM, self.timeout)
             return
         host, port = split_address(self.address, self.port)
         family, kind, protocol, _, peer = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]

@@ -1,14 +1,16 @@
 """Payloads in HTTP requests, over one connection that is kept open; the answer's status says what became of them.
 
 2xx: they arrived (an output may read more out of the answer). 408, 425, 429 and 5xx: later, when `Retry-After` says so. 401,
-403, 404, 407 and redirections: also later, because it is the configuration or the backend's set-up that is wrong, and not the
-samples. Any other 4xx: never.
+403, 404, 405, 407 and redirections: also later, because it is the configuration or the backend's set-up that is wrong, and not
+the samples; a redirection is not followed, since it would take the password elsewhere. 413: in halves, where the payload can be
+divided. Any other 4xx: never.
 
-Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes).
+Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112, section 9.3.1 (a kept connection that was closed).
 """
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import urlsplit
 
@@ -18,23 +20,32 @@ from adamas.transport.tls import Tls
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import http.client
+    from collections.abc import Iterable, Sequence
     from typing import ClassVar
+
+    from adamas.metric import Batch
 
 OURS = (401, 403, 404, 405, 407)
 """Statuses that say that the request is set up wrongly, not that its samples are bad."""
 LATER = (408, 425, 429)
+TOO_LARGE = 413
 MOST_ANSWER = 1 << 20
 OLDEST = 300.0
 """Seconds after which a connection is made anew: the name may lead elsewhere by then."""
+LONGEST = 3600.0
+"""The most seconds that a peer can have us wait."""
+WINDOWS = {"gzip": 31, "deflate": 15}
+"""What zlib calls them (RFC 1952 and RFC 1950)."""
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Http(Tls):
     """Posts payloads to one address."""
 
-    method: ClassVar[str] = "POST"
+    method: str = "POST"
     path: ClassVar[str] = "/"
     """What is asked for, where the address names no path."""
-    content_type: ClassVar[str] = "text/plain; charset=utf-8"
+    content_type: str = "text/plain; charset=utf-8"
 
     url: str = option("http://127.0.0.1", "Where the backend listens: http:// or https://, host and port, and a path of its own")
     headers: dict[str, str] = option({}, "Headers added to each request")
@@ -46,17 +57,28 @@ class Http(Tls):
         super().__init__(values, instance)
         self._connection: http.client.HTTPConnection | None = None
         self._since = 0.0
+        self._answered = False
+        """Whether the connection has answered before: the peer may have closed it since."""
 
     def check(self) -> list[str]:
-        """The address must be one of http or https."""
+        """The address must be one of http or https, and what goes into headers must be one line each."""
         wrong = super().check()
         try:
             parts = urlsplit(self.url)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            if parts.username is not None or parts.password is not None:
+                wrong.append("url: the name and the password go into username and password")
+                good = True
         except ValueError:
             good = False
-        if not good:
-            wrong.append(f'url: expected an address such as "https://metrics.example.org:8428", not {self.url!r}')
+        if not good or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
+            wrong.append('url: expected an address such as "https://metrics.example.org:8428"')
+        for name, value in self.headers.items():
+            if not _TOKEN.fullmatch(name):
+                wrong.append(f"headers: {name!r} is not the name of a header")
+            elif not _one_line(value):
+                wrong.append(f"headers: {name} has a character that no header may have")
+        wrong += [f"{name}: has a line break or a character that is not ASCII" for name, value in self._secrets() if not _one_line(value)]
         return wrong
 
     @property
@@ -64,14 +86,30 @@ class Http(Tls):
         """The type, and how it is compressed."""
         return type(self).name + ("" if self.compression == "none" else f"+{self.compression}")
 
+    def encode(self, batches: Sequence[Batch]) -> bytes:
+        """The lines of all of them, compressed."""
+        return self.pack(self.lines.encode(batches))
+
     def pack(self, body: bytes) -> bytes:
         """A body as it goes out: what waits on disk is compressed already."""
         if self.compression == "none":
             return body
         import zlib
 
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        packer = zlib.compressobj(1, zlib.DEFLATED, WINDOWS[self.compression])
         return packer.compress(body) + packer.flush()
+
+    def unpack(self, payload: bytes) -> bytes:
+        """The body in a payload."""
+        if self.compression == "none":
+            return payload
+        import zlib
+
+        return zlib.decompress(payload, WINDOWS[self.compression])
+
+    def divide(self, body: bytes) -> list[tuple[bytes, int]]:
+        """A body that is too large in two, with how many points each is; nothing where it cannot be divided. See `halves`."""
+        return []
 
     def encode_headers(self) -> dict[str, str]:
         """The headers of a request beside those that the options give."""
@@ -100,7 +138,7 @@ class Http(Tls):
         else:
             connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self.timeout)
         connection.connect()
-        self._connection, self._since = connection, time.monotonic()
+        self._connection, self._since, self._answered = connection, time.monotonic(), False
 
     def send(self, payload: bytes) -> None:
         """One request. Retry or Rejected, as the answer's status says."""
@@ -108,36 +146,93 @@ class Http(Tls):
         if 200 <= status < 300:
             self.accepted(body)
             return
-        words = f"HTTP {status}: {' '.join(body[:300].decode(errors='replace').split())}".rstrip(": ")
+        words = self.words(status, body)
         if status in OURS or 300 <= status < 400:
-            where = f" (to {headers['location']})" if "location" in headers else ""
-            raise Retry(f"{words}{where}; see url, username, password and headers")
+            where = f" (to {headers['location'].partition('?')[0]})" if "location" in headers else ""
+            raise Retry(f"{words}{where}; see url and what logs in")
         if status in LATER or status >= 500:
             raise Retry(words, after(headers.get("retry-after", "")))
-        raise Rejected(words + ("; a smaller `batch` may help" if status == 413 else ""))
+        plain = self.unpack(payload)
+        if status == TOO_LARGE:
+            if parts := self.divide(plain):
+                self.send_parts((self.pack(part), points) for part, points in parts)
+                return
+            words += "; a smaller `batch` may help"
+        raise self.rejected(status, words, body, plain)
+
+    def send_parts(self, parts: Iterable[tuple[bytes, int]]) -> None:
+        """A request for each (payload, points); Rejected, with all that were refused, when the last is through."""
+        points, refused, words = 0, b"", ""
+        for payload, count in parts:
+            try:
+                self.send(payload)
+            except Rejected as error:
+                points += error.points or count
+                refused += error.refused
+                words = words or str(error)
+        if points:
+            raise Rejected(words, points, refused)
 
     def accepted(self, body: bytes) -> None:
         """What the backend says of a request that it took; Rejected where it took only a part."""
 
+    def rejected(self, status: int, words: str, body: bytes, plain: bytes) -> Rejected:
+        """What a refusal means: all of `plain`, or as much as the answer's body says."""
+        return Rejected(words, refused=plain)
+
+    def words(self, status: int, body: bytes) -> str:
+        """An answer in a line, without what we logged in with, should it say that."""
+        said = " ".join(body[:2000].decode(errors="replace").split())
+        for _, secret in self._secrets():
+            said = said.replace(secret, "***")
+        return f"HTTP {status}: {said[:300]}".rstrip(": ")
+
+    def _secrets(self) -> list[tuple[str, str]]:
+        """Option and value of what must not be told, as long as it is worth hiding."""
+        values = [(name, str(getattr(self, name))) for name, one in type(self).options.items() if one.type == "Secret"]
+        values += [("headers", part) for value in self.headers.values() for part in value.split() if len(part) > 7]
+        return [(name, value) for name, value in values if value]
+
     def ask(self, method: str, target: str, payload: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-        """(status, headers in lower case, body) of one request over the connection that is open; OSError where it breaks."""
+        """(status, headers in lower case, body) of one request over the kept connection; OSError where it breaks.
+
+        A connection that answered before and is found closed is no failure: the peer had had enough of waiting, and did not
+        see the request. So it is asked once more over a new one.
+        """
         import http.client
 
-        assert self._connection is not None
         headers = {"User-Agent": "adamas", **self.encode_headers(), **self.headers}
         if self.username:
             from base64 import b64encode
 
             headers["Authorization"] = "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
-        try:
-            self._connection.request(method, target, body=payload, headers=headers)
-            response = self._connection.getresponse()
-            body = response.read(MOST_ANSWER)
+        while True:
+            self.open()
+            assert self._connection is not None
+            kept = self._answered
+            try:
+                try:
+                    self._connection.request(method, target, body=payload, headers=headers)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # the peer may have answered before it had read everything, and that says why
+                response = self._connection.getresponse()
+            except TimeoutError:
+                raise
+            except OSError:
+                self.close()
+                if not kept:
+                    raise
+                continue
+            except http.client.HTTPException as error:
+                raise Retry(f"not an HTTP answer: {error!r}") from None
+            try:
+                body = response.read(MOST_ANSWER)
+            except http.client.HTTPException as error:
+                raise Retry(f"half an HTTP answer: {error!r}") from None
+            self._answered = True
             if not response.isclosed() or response.will_close:
                 self.close()
             return response.status, {k.lower(): v for k, v in response.getheaders()}, body
-        except http.client.HTTPException as error:
-            raise Retry(f"not an HTTP answer: {error!r}") from None
 
     def close(self) -> None:
         """Hang up."""
@@ -146,15 +241,29 @@ class Http(Tls):
             self._connection = None
 
 
+def halves(body: bytes) -> list[tuple[bytes, int]]:
+    """Lines, one a point, in two halves, with how many each has; nothing where there is one only."""
+    cut = body.find(b"\n", len(body) // 2) + 1
+    if not 0 < cut < len(body):
+        cut = body.rfind(b"\n", 0, max(0, len(body) // 2)) + 1
+    parts = [part for part in (body[:cut], body[cut:]) if part]
+    return [(part, part.count(b"\n")) for part in parts] if len(parts) == 2 else []
+
+
+def _one_line(value: str) -> bool:
+    """Whether it can stand in a header."""
+    return value.isascii() and value.isprintable()
+
+
 def after(text: str) -> float:
-    """The seconds that a Retry-After header asks to wait: a number, or a date; 0 where it says neither."""
-    if text.isdigit():
-        return float(text)
+    """The seconds that a Retry-After header asks to wait, an hour at most: a number, or a date; 0 where it says neither."""
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST)
     if not text:
         return 0.0
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), LONGEST)
+    except (ValueError, OverflowError):
         return 0.0

@@ -15,7 +15,7 @@ import struct
 import time
 
 from adamas import Retry, option
-from adamas.host import dial, split_address
+from adamas.host import dial, dial_unix, split_address, unix_path
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
@@ -51,11 +51,15 @@ class Stream(Tls):
         self._home = 0.0
 
     def check(self) -> list[str]:
-        """Each address must name a host and a port, and there must be one."""
+        """Each address must name a host and a port, or a unix socket, and there must be one."""
         wrong = super().check()
         if not self.address:
             wrong.append("address: expected at least one address")
         for address in self.address:
+            if unix_path(address):
+                if self.tls:
+                    wrong.append("tls: a unix socket is not encrypted")
+                continue
             try:
                 split_address(address, self.port)
             except ValueError as error:
@@ -87,6 +91,8 @@ class Stream(Tls):
         """Say what a new connection begins with."""
 
     def _connect(self, address: str) -> socket.socket:
+        if path := unix_path(address):
+            return dial_unix(path, socket.SOCK_STREAM, self.timeout)
         host, port = split_address(address, self.port)
         sock = dial(host, port, self.timeout)
         try:
