@@ -183,7 +183,7 @@ class Agent:
 
     def _naming(self, name: str) -> Naming:
         prefix = self.config.prefix if name in ("path", "diamond") else ()
-        return Naming(name, prefix, self.config.agent.labels)
+        return Naming(name, prefix, self.config.agent.labels, self.config.hostname)
 
     def _new_exposition(self) -> Exposition:
         return Exposition(self._naming("prometheus"))

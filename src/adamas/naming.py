@@ -120,14 +120,15 @@ def _printable(value: str) -> str:
 class Naming:
     """One spelling with its prefix. Two series that would get one name are kept apart, counted in `collisions`.
 
-    Without a prefix the names are local: they begin with the collector's segment.
+    Without a prefix the names are local: they begin with the collector's segment. host: this machine's name, for backends that
+    have a place of their own for it.
     """
 
-    def __init__(self, name: str, prefix: Sequence[str] = (), labels: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, prefix: Sequence[str] = (), labels: Mapping[str, str] | None = None, host: str = "") -> None:
         self.name = name
         self.prefix = clean_path(".".join(p for p in prefix if p and p != "."))
         self._local = not prefix
-        self.host = prefix[1] if len(prefix) > 1 else ""
+        self.host = host or (prefix[1] if len(prefix) > 1 else "")
         self.labels = dict(labels or {})
         self.dotted = name in ("path", "diamond")
         self.collisions: dict[str, str] = {}

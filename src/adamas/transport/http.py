@@ -14,7 +14,7 @@ import re
 import time
 from urllib.parse import urlsplit
 
-from adamas import Rejected, Retry, Secret, option
+from adamas import Rejected, Retry, Secret, __version__, option
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
@@ -51,6 +51,7 @@ class Http(Tls):
     headers: dict[str, str] = option({}, "Headers added to each request")
     username: str = option("", "The name to log in with (HTTP basic authentication)")
     password: Secret = option("", "The password of that name")
+    bearer_token: Secret = option("", "The token to log in with (HTTP bearer authentication)")
     compression: str = option("gzip", "How payloads are compressed", choices=("none", "gzip"))
 
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
@@ -78,7 +79,11 @@ class Http(Tls):
                 wrong.append(f"headers: {name!r} is not the name of a header")
             elif not _one_line(value):
                 wrong.append(f"headers: {name} has a character that no header may have")
-        wrong += [f"{name}: has a line break or a character that is not ASCII" for name, value in self._secrets() if not _one_line(value)]
+        wrong += [
+            f"{name}: has a line break or a character that is not ASCII"
+            for name, value in self._secrets()
+            if not _one_line(value)
+        ]
         return wrong
 
     @property
@@ -112,9 +117,17 @@ class Http(Tls):
         return []
 
     def encode_headers(self) -> dict[str, str]:
-        """The headers of a request beside those that the options give."""
+        """The headers that say what a payload is."""
         encoding = {} if self.compression == "none" else {"Content-Encoding": self.compression}
         return {"Content-Type": self.content_type, **encoding}
+
+    def login(self) -> dict[str, str]:
+        """The headers that log in."""
+        if not self.username:
+            return {}
+        from base64 import b64encode
+
+        return {"Authorization": "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()}
 
     def target(self) -> str:
         """What is asked for: the address's path and query, or the protocol's."""
@@ -141,6 +154,10 @@ class Http(Tls):
         self._connection, self._since, self._answered = connection, time.monotonic(), False
 
     def send(self, payload: bytes) -> None:
+        """One request, or as many as it takes."""
+        self.post(payload)
+
+    def post(self, payload: bytes) -> None:
         """One request. Retry or Rejected, as the answer's status says."""
         status, headers, body = self.ask(self.method, self.target(), payload)
         if 200 <= status < 300:
@@ -150,28 +167,32 @@ class Http(Tls):
         if status in OURS or 300 <= status < 400:
             where = f" (to {headers['location'].partition('?')[0]})" if "location" in headers else ""
             raise Retry(f"{words}{where}; see url and what logs in")
-        if status in LATER or status >= 500:
+        if self.passes(status):
             raise Retry(words, after(headers.get("retry-after", "")))
         plain = self.unpack(payload)
         if status == TOO_LARGE:
             if parts := self.divide(plain):
-                self.send_parts((self.pack(part), points) for part, points in parts)
+                self.post_all((self.pack(part), points) for part, points in parts)
                 return
             words += "; a smaller `batch` may help"
         raise self.rejected(status, words, body, plain)
 
-    def send_parts(self, parts: Iterable[tuple[bytes, int]]) -> None:
+    def post_all(self, parts: Iterable[tuple[bytes, int]]) -> None:
         """A request for each (payload, points); Rejected, with all that were refused, when the last is through."""
         points, refused, words = 0, b"", ""
         for payload, count in parts:
             try:
-                self.send(payload)
+                self.post(payload)
             except Rejected as error:
                 points += error.points or count
                 refused += error.refused
                 words = words or str(error)
         if points:
             raise Rejected(words, points, refused)
+
+    def passes(self, status: int) -> bool:
+        """Whether what this status says may be over later."""
+        return status in LATER or status >= 500
 
     def accepted(self, body: bytes) -> None:
         """What the backend says of a request that it took; Rejected where it took only a part."""
@@ -201,11 +222,13 @@ class Http(Tls):
         """
         import http.client
 
-        headers = {"User-Agent": "adamas", **self.encode_headers(), **self.headers}
+        headers = {"User-Agent": f"adamas/{__version__}", **self.encode_headers(), **self.headers}
         if self.username:
             from base64 import b64encode
 
             headers["Authorization"] = "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+        if self.bearer_token:
+            headers["Authorization"] = f"Bearer {self.bearer_token}"
         while True:
             self.open()
             assert self._connection is not None
