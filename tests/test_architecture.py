@@ -23,8 +23,8 @@ STANDS_APART = "diamond"
 
 LAYERS = (
     ("errors", "log", "metric"),
-    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "schedule", "spool"),
-    ("", "collector", "exposition", "lines", "output", "pipeline", "recording", "transport"),
+    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "ring", "schedule", "spool"),
+    ("", "collector", "exposition", "lines", "messages", "output", "pipeline", "recording", "transport"),
     ("collectors", "outputs"),
     (
         "config",

@@ -8,9 +8,10 @@ Source: udp(7).
 
 from __future__ import annotations
 
+import errno
 import socket
 
-from adamas import Output, option
+from adamas import Output, Rejected, option
 from adamas.host import dial_unix, split_address, unix_path
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ class Datagram(Output):
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
         self.socket: socket.socket | None = None
+        self._turn = 0
 
     def check(self) -> list[str]:
         """The address must name a host and a port, or a unix socket."""
@@ -44,14 +46,16 @@ class Datagram(Output):
         return wrong
 
     def open(self) -> None:
-        """Resolve the name, where there is no socket yet; OSError where it has no address."""
+        """Resolve the name, where there is no socket yet, and take its next address; OSError where it has none."""
         if self.socket is not None:
             return
         if path := unix_path(self.address):
             self.socket = dial_unix(path, socket.SOCK_DGRAM, self.timeout)
             return
         host, port = split_address(self.address, self.port)
-        family, kind, protocol, _, peer = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        # As bytes, an ASCII name skips the international names' codec and its tables.
+        found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, type=socket.SOCK_DGRAM)
+        family, kind, protocol, _, peer = found[self._turn % len(found)]
         made = socket.socket(family, kind, protocol)
         try:
             made.settimeout(self.timeout)
@@ -62,10 +66,19 @@ class Datagram(Output):
         self.socket = made
 
     def send(self, payload: bytes) -> None:
-        """Send all of it in as few datagrams as it fits."""
+        """Send all of it in as few datagrams as it fits; Rejected for what is longer than any datagram."""
         assert self.socket is not None
+        refused = []
         for packet in self.packets(payload):
-            self.socket.send(packet)
+            try:
+                self.socket.send(packet)
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    self._turn += 1  # localhost may be ::1 first, where nobody listens
+                    raise
+                refused.append(packet)
+        if refused:
+            raise Rejected("too long for a datagram", len(refused), b"".join(refused))
 
     def packets(self, payload: bytes) -> Iterator[bytes]:
         """The payload's datagrams: whole lines, as many as fit (a longer line goes alone)."""
@@ -73,7 +86,7 @@ class Datagram(Output):
         while start < len(payload):
             end = start + self.packet
             if end < len(payload):
-                cut = payload.rfind(b"\n", start, end + 1)
+                cut = payload.rfind(b"\n", start, end)
                 if cut < start:
                     cut = payload.find(b"\n", end)
                 end = cut + 1 if cut >= 0 else len(payload)

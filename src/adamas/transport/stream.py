@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
 SIOCOUTQ = 0x5411
 SEND_BUFFER = 256 << 10
-HOME = 60.0
-"""Seconds after which the first address is tried again, where another one has taken its place."""
 
 
 class Stream(Tls):
@@ -35,6 +33,8 @@ class Stream(Tls):
     confirms_later: ClassVar[bool] = True
     port: ClassVar[int | None] = None
     """Where the protocol's servers listen, where an address names no port."""
+    home: ClassVar[float] = 60.0
+    """Seconds after which the first address is tried again, where another one has taken its place."""
 
     address: list[str] = option(["127.0.0.1"], "Where the backend listens: host:port, or several of them (see `routing`)")
     routing: str = option(
@@ -47,8 +47,8 @@ class Stream(Tls):
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
         self.socket: socket.socket | None = None
-        self._at = 0
-        self._home = 0.0
+        self._at = -1 if self.routing == "round_robin" else 0
+        self._away_until = 0.0
 
     def check(self) -> list[str]:
         """Each address must name a host and a port, or a unix socket, and there must be one."""
@@ -61,31 +61,46 @@ class Stream(Tls):
                     wrong.append("tls: a unix socket is not encrypted")
                 continue
             try:
-                split_address(address, self.port)
+                self.place(address)
             except ValueError as error:
                 wrong.append(f"address: expected {error}")
         return wrong
 
+    def place(self, address: str) -> tuple[str, int]:
+        """Host and port of an address; ValueError that says what was expected."""
+        return split_address(address, self.port)
+
     def open(self) -> None:
         """Connect, resolving the name anew, to the address whose turn it is or the next that answers; OSError where none does."""
+        homeward = self.routing != "round_robin" and self._at > 0 and time.monotonic() >= self._away_until
         if self.socket is not None:
-            return
-        if self.routing == "round_robin":
-            self._at += 1
-        elif self._at and time.monotonic() >= self._home:
+            if self.confirms_later or not homeward:
+                return
+            self._hang_up()  # each send was answered: nothing is under way
+        if homeward:
             self._at = 0
+        elif self.routing == "round_robin":
+            self._at += 1
+        failed = []
         for step in range(len(self.address)):
+            at = (self._at + step) % len(self.address)
             try:
-                self.socket = self._connect(self.address[(self._at + step) % len(self.address)])
-            except OSError:
-                if step == len(self.address) - 1:
+                self.socket = self._connect(self.address[at])
+            except OSError as error:
+                if len(self.address) == 1:
                     raise
-                continue
-            if step and self.routing == "failover":
-                self._at = (self._at + step) % len(self.address)
-                self._home = time.monotonic() + HOME
-            break
-        self.greet()
+                failed.append(f"{self.address[at]}: {error.strerror or error}")
+            else:
+                self._move(at)
+                self.greet()
+                return
+        raise ConnectionError(f"none of {len(failed)} addresses answers: {'; '.join(failed)}")
+
+    def _move(self, at: int) -> None:
+        """Stay with an address; with one that is not the first, for a while."""
+        if at != self._at and self.routing != "round_robin":
+            self._away_until = time.monotonic() + self.home
+        self._at = at
 
     def greet(self) -> None:
         """Say what a new connection begins with."""
@@ -93,7 +108,7 @@ class Stream(Tls):
     def _connect(self, address: str) -> socket.socket:
         if path := unix_path(address):
             return dial_unix(path, socket.SOCK_STREAM, self.timeout)
-        host, port = split_address(address, self.port)
+        host, port = self.place(address)
         sock = dial(host, port, self.timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -102,10 +117,18 @@ class Stream(Tls):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for setting, seconds in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 2)):
                 sock.setsockopt(socket.IPPROTO_TCP, setting, seconds)
-            return self.context().wrap_socket(sock, server_hostname=self.server_name or host) if self.tls else sock
+            return self._encrypted(sock, host) if self.tls else sock
         except BaseException:
             sock.close()
             raise
+
+    def _encrypted(self, sock: socket.socket, host: str) -> socket.socket:
+        import ssl
+
+        try:
+            return self.context().wrap_socket(sock, server_hostname=self.server_name or host)
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectionError(f"the server's certificate is not accepted: {error.verify_message}") from None
 
     def send(self, payload: bytes) -> None:
         """Hand the payload to the kernel; arrival is `confirm`'s business."""
@@ -122,21 +145,36 @@ class Stream(Tls):
         if sock is None:
             raise Retry("the connection was lost")
         if self.tls:
-            sock.unwrap()  # type: ignore[attr-defined]  # sends our close_notify and waits for the peer's
-            sock.close()
-            self.socket = None
-            return
-        sock.shutdown(socket.SHUT_WR)
-        while sock.recv(65536):
-            pass
+            self._say_goodbye(sock)
+        else:
+            self._half_close(sock)
         for _ in range(100):
             if not self._unacknowledged(sock):
                 break
             time.sleep(0.005)
         else:
             raise Retry("the peer closed the connection before it had everything")
-        sock.close()
-        self.socket = None
+        self._hang_up()
+
+    def _half_close(self, sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        end = time.monotonic() + self.timeout
+        while sock.recv(65536):
+            if time.monotonic() > end:
+                raise Retry("the peer talks on instead of closing the connection")
+
+    @staticmethod
+    def _say_goodbye(sock: socket.socket) -> None:
+        """Send TLS' close_notify and wait for the peer's; one that just closes the connection has read it, too."""
+        import ssl
+
+        try:
+            sock.unwrap()  # type: ignore[attr-defined]
+        except ssl.SSLEOFError:
+            pass
+        except OSError as error:
+            if error.errno:  # the end of the file, without more words, is an error without a number
+                raise
 
     @staticmethod
     def _unacknowledged(sock: socket.socket) -> int:
@@ -145,7 +183,13 @@ class Stream(Tls):
         return count
 
     def close(self) -> None:
-        """Drop the connection."""
+        """Drop the connection. What it had is not confirmed: with several addresses, the next one is tried."""
+        if self.socket is not None:
+            self._hang_up()
+            if self.routing != "round_robin":
+                self._move((self._at + 1) % len(self.address))
+
+    def _hang_up(self) -> None:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
