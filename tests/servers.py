@@ -344,3 +344,129 @@ def promtool_check(exposition: str) -> str:
     """What `promtool check metrics` says about an exposition page: nothing where it is clean."""
     done = subprocess.run(["promtool", "check", "metrics"], input=exposition.encode(), capture_output=True, timeout=30)
     return (done.stdout + done.stderr).decode()
+
+
+class Victoria:
+    """A real VictoriaMetrics: what came in by any protocol goes out by `export`. It keeps its ports and data over a restart."""
+
+    def __init__(self, directory: Path, *more: str) -> None:
+        self.directory = directory
+        self.more = more
+        for attempt in range(TRIES):
+            self.port, self.opentsdb_port, self.opentsdb_http_port = (free_port() for _ in range(3))
+            try:
+                self.start()
+                return
+            except ServerDied:  # someone took a port in between
+                if attempt == TRIES - 1:
+                    raise
+
+    def start(self) -> None:
+        """Start it, again on the same ports."""
+        self.server = start(
+            [
+                "victoria-metrics",
+                f"-storageDataPath={self.directory}/data",
+                f"-httpListenAddr=127.0.0.1:{self.port}",
+                f"-opentsdbListenAddr=127.0.0.1:{self.opentsdb_port}",
+                f"-opentsdbHTTPListenAddr=127.0.0.1:{self.opentsdb_http_port}",
+                "-search.latencyOffset=0s",
+                "-retentionPeriod=1",
+                "-memory.allowedBytes=64MB",
+                "-search.disableCache",
+                *self.more,
+            ],
+            self.directory,
+            lambda: get(self.port, "/health")[0] == 200,
+        )
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def export(self, match: str = '{__name__!=""}') -> dict[tuple[str, tuple[tuple[str, str], ...]], dict[float, float]]:
+        """Everything that it has: (name, sorted labels) -> time in seconds -> value."""
+        from urllib.parse import quote
+
+        get(self.port, "/internal/force_flush", 20)
+        status, body = get(self.port, f"/api/v1/export?match[]={quote(match)}", 20)
+        assert status == 200, body
+        found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[float, float]] = {}
+        for line in body.splitlines():
+            series = json.loads(line)
+            labels = series["metric"]
+            key = (labels.pop("__name__"), tuple(sorted(labels.items())))
+            points = zip(series["timestamps"], series["values"])
+            found.setdefault(key, {}).update({stamp / 1000: float(value) for stamp, value in points})
+        return found
+
+    def stop(self) -> None:
+        """Stop it in peace: it writes what it holds."""
+        self.server.stop()
+
+
+class Influx:
+    """A real InfluxDB 1, with an OpenTSDB listener that writes to the database `opentsdb`. It keeps its ports over a restart."""
+
+    def __init__(self, directory: Path, authentication: bool = False) -> None:
+        self.directory = directory
+        self.authentication = authentication
+        for attempt in range(TRIES):
+            self.port, self.opentsdb_port, self._inner_port = (free_port() for _ in range(3))
+            try:
+                self.start()
+                return
+            except ServerDied:  # someone took a port in between
+                if attempt == TRIES - 1:
+                    raise
+
+    def start(self) -> None:
+        """Start it, again on the same ports."""
+        where = self.directory
+        where.mkdir(parents=True, exist_ok=True)
+        (where / "influxdb.conf").write_text(
+            f'reporting-disabled = true\nbind-address = "127.0.0.1:{self._inner_port}"\n[meta]\n dir = "{where}/meta"\n'
+            f'[data]\n dir = "{where}/data"\n wal-dir = "{where}/wal"\n[http]\n bind-address = "127.0.0.1:{self.port}"\n'
+            f" log-enabled = false\n auth-enabled = {str(self.authentication).lower()}\n"
+            f'[[opentsdb]]\n enabled = true\n bind-address = "127.0.0.1:{self.opentsdb_port}"\n batch-timeout = "20ms"\n'
+        )
+        argv = ["influxd", "-config", f"{where}/influxdb.conf"]
+        self.server = start(argv, where, lambda: get(self.port, "/ping")[0] == 204)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def query(self, text: str, database: str = "", user: str = "", password: str = "") -> list[dict[str, Any]]:
+        """The series of a query's result; times in milliseconds."""
+        from urllib.parse import urlencode
+
+        asked = {"q": text, "db": database, "epoch": "ms", "u": user, "p": password}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("POST", "/query?" + urlencode({key: value for key, value in asked.items() if value}))
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+        finally:
+            connection.close()
+        assert answer.status == 200, body
+        assert "error" not in body["results"][0], body
+        found: list[dict[str, Any]] = body["results"][0].get("series", [])
+        return found
+
+    def points(self, database: str) -> dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[float, float]]:
+        """Everything in a database: (measurement, field, sorted tags) -> time in seconds -> value."""
+        found: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[float, float]] = {}
+        for series in self.query("SELECT *::field FROM /.*/ GROUP BY *", database):
+            tags = tuple(sorted((key, value) for key, value in series["tags"].items() if value))
+            for stamp, *values in series["values"]:
+                for field, value in zip(series["columns"][1:], values):
+                    if value is not None:
+                        found.setdefault((series["name"], field, tags), {})[stamp / 1000] = float(value)
+        return found
+
+    def stop(self) -> None:
+        """Stop it in peace: it writes what it holds."""
+        self.server.stop()

@@ -5,7 +5,7 @@
 the samples; a redirection is not followed, since it would take the password elsewhere. 413: in halves, where the payload can be
 divided. Any other 4xx: never.
 
-Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112, section 9.3.1 (a kept connection that was closed).
+Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112, section 9.3.1 (kept connections that were closed).
 """
 
 from __future__ import annotations
@@ -79,11 +79,9 @@ class Http(Tls):
                 wrong.append(f"headers: {name!r} is not the name of a header")
             elif not _one_line(value):
                 wrong.append(f"headers: {name} has a character that no header may have")
-        wrong += [
-            f"{name}: has a line break or a character that is not ASCII"
-            for name, value in self._secrets()
-            if not _one_line(value)
-        ]
+        for name, value in self._secrets():
+            if name not in ("headers", "password") and not _one_line(value):
+                wrong.append(f"{name}: has a line break, or a character that is not ASCII")
         return wrong
 
     @property
@@ -123,6 +121,8 @@ class Http(Tls):
 
     def login(self) -> dict[str, str]:
         """The headers that log in."""
+        if self.bearer_token:
+            return {"Authorization": f"Bearer {self.bearer_token}"}
         if not self.username:
             return {}
         from base64 import b64encode
@@ -222,13 +222,8 @@ class Http(Tls):
         """
         import http.client
 
-        headers = {"User-Agent": f"adamas/{__version__}", **self.encode_headers(), **self.headers}
-        if self.username:
-            from base64 import b64encode
-
-            headers["Authorization"] = "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
-        if self.bearer_token:
-            headers["Authorization"] = f"Bearer {self.bearer_token}"
+        content = {} if payload is None else self.encode_headers()
+        headers = {"User-Agent": f"adamas/{__version__}", **content, **self.login(), **self.headers}
         while True:
             self.open()
             assert self._connection is not None
