@@ -188,7 +188,9 @@ class Sender:
 
     def _live(self) -> bool:
         """Whether batches are sent from memory."""
-        return bool(self.queue) and not (self._directory and self.output.buffer == "write_through")
+        if self._directory and self.output.buffer == "write_through" and not (self._spill is not None and self._spill.blocked):
+            return False
+        return bool(self.queue)
 
     def _wait(self) -> float:
         """Seconds until there is something to do without being rung."""

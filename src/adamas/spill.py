@@ -1,8 +1,9 @@
 """One output's way to its spool and back, on a thread of its own: a disk that hangs holds up neither collecting nor sending.
 
 In mode `spill` batches go to disk while the backend does not answer, or when they fill half of the memory they may have; in
-mode `write_through` all of them do, before they are sent. What is read back waits in `ready`, a few payloads ahead, and is
-only forgotten on disk after it was confirmed. Nothing is imported or started before there is something to spill.
+mode `write_through` all of them do, before they are sent, as long as the disk takes them. What is read back waits in `ready`, a
+few payloads ahead, and is only forgotten on disk after it was confirmed. Nothing is imported or started before there is something
+to spill.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import deque
 from itertools import count
 
 from adamas import log
-from adamas.spool import SUFFIX, InUse, Record, Spool
+from adamas.spool import FREE, FULLEST, InUse, Record, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from adamas.ledger import Ledger
     from adamas.metric import Batch
-    from adamas.queue import Queue
+    from adamas.queue import Entry, Queue
 
 AHEAD = 4
 DIALECT = "dialect"
@@ -33,6 +34,11 @@ BATCH = 5_000
 FLUSH = 1.0
 """Seconds after which a cursor that moved is made durable: what a kill may have sent twice."""
 AGAIN = 1.0
+"""Seconds between two tries of a disk that does not work."""
+HANGS = 5.0
+"""Seconds after which a disk that has not answered is one that hangs."""
+HELD = 10
+"""Tries after which it is worth a word that another process has the directory: at a reload the old sender has it for a while."""
 
 
 class Spill:
@@ -53,12 +59,13 @@ class Spill:
         wanted: Callable[[], bool],
         wake: Callable[[], None],
         dialect: str = "",
-        fullest: float = 0.95,
-        free: int = 64 << 20,
+        fullest: float = FULLEST,
+        free: int = FREE,
     ) -> None:
         self.name = name
         self.dialect = dialect
-        self.spool = Spool(directory, limit, fullest=fullest, free=free)
+        self._directory, self._limit, self._fullest, self._free = directory, limit, fullest, free
+        self.spool = self._new()
         self.ready: deque[Record] = deque()
         self.open = False
         self.error = ""
@@ -68,13 +75,20 @@ class Spill:
         self._wanted = wanted
         self._wake = wake
         self._confirmed: deque[Record] = deque()
-        self._returned: deque[Record] = deque()
         self._taken: dict[int, Record] = {}
         self._lock = threading.Lock()
         self._counted: dict[str, int] = {}
         self._bell = threading.Event()
         self._stopping = False
+        self._refused = ""
+        """Why the spool took nothing when it was asked last."""
         self._pause_until = 0.0
+        self._most = BATCH
+        self._evicted_to = 0
+        self._flushed = time.monotonic()
+        self._since = 0.0
+        """Since when (monotonic) the thread is at the disk; 0: it is not."""
+        self._told = self._warned = False
         self._thread = threading.Thread(target=self._loop, name=f"spool {name}", daemon=True)
         self._thread.start()
 
@@ -82,7 +96,28 @@ class Spill:
 
     def ring(self) -> None:
         """Look whether there is something to do."""
+        if self.hangs and not self._told:
+            self._told = True
+            log.error(self.name, f"{self.trouble}; samples wait in memory")
         self._bell.set()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the disk has not answered for a while."""
+        since = self._since
+        return bool(since) and time.monotonic() - since > HANGS
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the spool ("": nothing)."""
+        if self.hangs:
+            return f"the spool's disk has not answered for {time.monotonic() - self._since:.0f} s"
+        return self.error or self.spool.error
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the disk takes nothing just now, so that even `write_through` does better to send from memory."""
+        return self.hangs or (not self.open and bool(self.error)) or time.monotonic() < self._pause_until
 
     def take(self) -> Record | None:
         """The next payload from disk, in flight from now on; None where none is ready."""
@@ -103,10 +138,15 @@ class Spill:
         self.ring()
 
     def restore(self, records: Sequence[Record]) -> None:
-        """These did not arrive: they are read again, those that had to make room meanwhile are lost."""
+        """These did not arrive: they are next again, but for those that had to make room meanwhile."""
         with self._lock:
-            self._returned.extend(records)
-        self.ring()
+            for record in records:
+                self._taken.pop(record.first, None)
+            kept = [r for r in records if r.end > self._evicted_to]
+            gone = sum(r.count for r in records if r.end <= self._evicted_to)
+            self.ready.extendleft(reversed(kept))
+            self._ledger.move(sum(r.count for r in kept), "flight", "spool")
+            self._ledger.drop(gone, "spool_full", "flight")
 
     def stop(self, deadline: float) -> None:
         """Put everything that waits in memory on disk and close, until the deadline (monotonic)."""
@@ -116,134 +156,157 @@ class Spill:
 
     def status(self) -> dict[str, Any]:
         """How the spool stands."""
-        return {**self.spool.status(), "error": self.error or self.spool.error, "open": self.open}
-
-    @property
-    def waiting(self) -> bool:
-        """Whether anything is on disk that was not confirmed."""
-        return self.open and (self.spool.points > 0 or bool(self.ready))
+        return {**self.spool.status(), "error": self.trouble, "open": self.open}
 
     # the thread
 
     def _loop(self) -> None:
         if not self._take_directory():
             return
-        flushed = time.monotonic()
         while True:
-            self._bell.wait(FLUSH if self.spool.points or self._wanted() else 60.0)
+            self._bell.wait(FLUSH if self.spool.points or self._wanted() or self.error else 60.0)
             self._bell.clear()
             stopping = self._stopping
-            try:
-                self._settle()
-                self._put(stopping)
-                if not stopping:
-                    self._read_ahead()
-                if stopping or time.monotonic() - flushed >= FLUSH:
-                    self.spool.flush()
-                    flushed = time.monotonic()
-                self.error = ""
-            except Exception as error:  # whatever the disk does, the way around it stays open
-                self._troubled(error)
+            self._since = time.monotonic()
+            trouble = ""
+            for step in (self._settle, self._put, self._read_ahead, self._flush):
+                try:
+                    step()
+                except Exception as error:  # whatever the disk does, the way around it stays open
+                    trouble = trouble or _words(error)
             if stopping:
-                self.spool.close()
+                try:
+                    self.spool.close()
+                except Exception as error:
+                    trouble = trouble or _words(error)
+            self._since = 0.0
+            if self._told:
+                self._told = False
+                log.info(self.name, "the spool's disk answers again")
+            self._tell(trouble or self._refused)
+            if stopping:
                 return
+
+    def _new(self) -> Spool:
+        return Spool(self._directory, self._limit, fullest=self._fullest, free=self._free)
 
     def _take_directory(self) -> bool:
         """Open the spool; another process, or the sender before us, may hold it for a while."""
+        tries = 0
         while True:
+            tries += 1
+            self._since = time.monotonic()
             try:
-                self._set_aside()
                 self.spool.open()
-                self._mark()
-                break
+                other = self._claim()
+                if not other:
+                    break
+                self._set_aside(other)
+                continue
             except InUse as error:
-                self.error = error.strerror or str(error)
+                self._tell(_words(error), tries >= HELD)
             except Exception as error:
-                self._troubled(error)
+                self._tell(_words(error))
+            finally:
+                self._since = 0.0
             if self._stopping:
                 return False
+            self._wake()
             self._bell.wait(AGAIN)
             self._bell.clear()
-        found = self.spool.points
-        if found:
+        self._tell("")
+        found, corrupt = self.spool.points, self.spool.dropped.get("corrupt", 0)
+        if found or corrupt:
             # They were offered by the process that put them there; this one takes them into its own account.
-            self._ledger.offer(found)
-            self._ledger.move(found, "memory", "spool")
+            self._ledger.offer(found + corrupt)
+            self._ledger.move(found + corrupt, "memory", "spool")
             log.info(self.name, f"{found} points wait in the spool from before")
         self._count_dropped()
         self.open = True
         return True
 
-    def _set_aside(self) -> None:
-        """What waits there in another dialect is not ours to send: it keeps its place beside, as a removed output's does."""
-        directory = self.spool.directory
+    def _claim(self) -> str:
+        """Make the spool one of our dialect; returns the dialect of what waits there, where it is another."""
+        path = os.path.join(self._directory, DIALECT)
         try:
-            with open(os.path.join(directory, DIALECT), encoding="utf-8") as file:
+            with open(path, encoding="utf-8") as file:
                 before = file.read().strip()
         except OSError:
-            return
-        if before in (self.dialect, ""):
-            return
-        if any(name.endswith(SUFFIX) for name in os.listdir(directory)):
-            aside = next(path for n in count(1) if not os.path.exists(path := f"{directory}.{before}.{n}"))
-            os.rename(directory, aside)
-            log.warning(self.name, f"what waits in the spool is {before}, not {self.dialect}: it is kept in {aside}")
-        else:
-            os.unlink(os.path.join(directory, DIALECT))
-
-    def _mark(self) -> None:
-        """Say what kind of payloads these are; where that cannot be written, they are taken for the output's own later."""
-        path = os.path.join(self.spool.directory, DIALECT)
+            before = ""
+        if before == self.dialect:
+            return ""
+        if before and self.spool.points:
+            return before
         try:
-            if not os.path.exists(path) or os.path.getsize(path) == 0:
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(self.dialect + "\n")
-        except OSError as error:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(self.dialect + "\n")
+        except OSError as error:  # what is put there is taken for the output's own later
             log.debug(self.name, f"{path}: {error.strerror}")
+        return ""
+
+    def _set_aside(self, other: str) -> None:
+        """What waits there in another dialect is not ours to send: it keeps its place beside, as a removed output's does."""
+        aside = next(path for n in count(1) if not os.path.exists(path := f"{self._directory}.{other}.{n}"))
+        try:
+            os.rename(self._directory, aside)
+            self.spool.directory = aside
+        finally:
+            self.spool.close()
+            self.spool = self._new()
+        log.warning(self.name, f"what waits in the spool is {other}, not {self.dialect}: it is kept in {aside}")
 
     def _settle(self) -> None:
-        """Acknowledge what arrived, take back what did not."""
+        """Acknowledge what arrived."""
         with self._lock:
             confirmed, self._confirmed = list(self._confirmed), deque()
-            returned, self._returned = list(self._returned), deque()
-            for record in (*confirmed, *returned):
+            for record in confirmed:
                 self._taken.pop(record.first, None)
         for record in confirmed:
             self.spool.ack(record)
         self._count_dropped()
-        if returned:
-            gone = sum(r.count for r in returned if r.end <= self.spool.acked)
-            kept = sum(r.count for r in returned) - gone
-            with self._lock:
-                self._ledger.move(kept, "flight", "spool")
-                self._ledger.drop(gone, "spool_full", "flight")
-                self._again()
 
-    def _again(self) -> None:
-        """Read again from the cursor, past what is in flight."""
-        self.ready.clear()
-        self.spool.rewind(max((r.end for r in self._taken.values()), default=0))
-
-    def _put(self, everything: bool) -> None:
+    def _put(self) -> None:
         """From memory to disk."""
-        while self._queue and (everything or self._wanted()):
-            if time.monotonic() < self._pause_until and not everything:
+        while self._queue and (self._stopping or self._wanted()):
+            if time.monotonic() < self._pause_until and not self._stopping:
                 return
-            entries = self._queue.take(BATCH, "memory")
-            points = sum(e.points for e in entries)
-            try:
-                payload = self._encode([e.batch for e in entries])
-            except Exception as error:
-                log.error(self.name, f"cannot encode: {error!r}")
-                self._ledger.drop(points, "encode_error", "memory")
+            self._since = time.monotonic()
+            entries = self._queue.take(self._most, "memory")
+            payload = self._payload(entries)
+            if payload is None:
                 continue
+            points = sum(e.points for e in entries)
             taken = self.spool.append(payload, points)
             self._count_evicted()
             if not taken:
                 self._queue.restore(entries, "memory")
-                self._troubled(OSError(self.spool.error))
+                self._refused = self.spool.error
+                self._pause_until = time.monotonic() + AGAIN
+                self._wake()
                 return
             self._ledger.move(points, "memory", "spool")
+            self._refused = ""
+            self._most = min(BATCH, 2 * self._most)
+        if self._refused and self.spool.room():
+            self._refused = ""  # nothing is to be put there now, and it is not known to refuse
+
+    def _payload(self, entries: list[Entry]) -> bytes | None:
+        """The payload; None where there is none: of fewer batches there may be, a single one is given up."""
+        points = sum(e.points for e in entries)
+        try:
+            payload = self._encode([e.batch for e in entries])
+            if len(payload) <= self.spool.largest:
+                return payload
+            reason, words = "too_large", f"a batch of {len(payload)} bytes is too large for the spool"
+        except Exception as error:
+            reason, words = "encode_error", f"cannot encode: {error!r}"
+        if len(entries) > 1:
+            self._queue.restore(entries, "memory")
+            self._most = max(1, points // 2)
+        else:
+            log.error(self.name, words)
+            self._ledger.drop(points, reason, "memory")
+        return None
 
     def _count_evicted(self) -> None:
         """The oldest made room: what of it is in flight is not lost yet."""
@@ -251,10 +314,12 @@ class Spill:
         if not lost:
             return
         with self._lock:
-            held = sum(r.count for r in self._taken.values() if r.end <= self.spool.acked and r.first >= self.spool.evicted_from)
+            self._evicted_to = self.spool.acked
+            held = sum(r.count for r in self._taken.values() if self.spool.evicted_from <= r.first and r.end <= self._evicted_to)
             self._counted["spool_full"] = self.spool.dropped["spool_full"]
             self._ledger.drop(max(0, lost - held), "spool_full", "spool")
-            self._again()
+            while self.ready and self.ready[0].end <= self._evicted_to:
+                self.ready.popleft()
 
     def _count_dropped(self) -> None:
         lost = self.spool.dropped.get("corrupt", 0) - self._counted.get("corrupt", 0)
@@ -264,7 +329,8 @@ class Spill:
 
     def _read_ahead(self) -> None:
         fresh = False
-        while len(self.ready) < AHEAD:
+        while len(self.ready) < AHEAD and not self._stopping:
+            self._since = time.monotonic()
             record = self.spool.read()
             if record is None:
                 if not self._taken and not self.ready:
@@ -277,9 +343,23 @@ class Spill:
         if fresh:
             self._wake()
 
-    def _troubled(self, error: Exception) -> None:
-        words = getattr(error, "strerror", None) or str(error)
-        if not self.error:
-            log.warning(self.name, f"the spool does not work: {words}; samples wait in memory")
-        self.error = words
-        self._pause_until = time.monotonic() + AGAIN
+    def _flush(self) -> None:
+        if self._stopping or time.monotonic() - self._flushed >= FLUSH:
+            self.spool.flush()
+            self._flushed = time.monotonic()
+
+    def _tell(self, trouble: str, aloud: bool = True) -> None:
+        """Keep what is wrong, and say in the log when that begins and when it is over."""
+        self.error = trouble
+        if trouble and aloud and not self._warned:
+            self._warned = True
+            log.warning(self.name, f"the spool does not work: {trouble}; samples wait in memory")
+        elif self._warned and not trouble:
+            self._warned = False
+            log.info(self.name, "the spool works again")
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

@@ -28,7 +28,6 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 MAGIC = b"\xadA"
@@ -53,6 +52,7 @@ MEDIUM = (errno.EIO, errno.ENODATA, errno.EUCLEAN, errno.EBADMSG)
 SEGMENT = 8 << 20
 SMALLEST = 1 << 20
 MOST_PAYLOAD = 32 << 20
+MOST_POINTS = 1 << 62
 SUFFIX = ".seg"
 
 
@@ -136,6 +136,10 @@ class Record:
         """The number after its last point."""
         return self.first + self.count
 
+    def __len__(self) -> int:
+        """Its bytes on disk."""
+        return HEADER.size + len(self.payload)
+
 
 class InUse(OSError):
     """Another process has the spool."""
@@ -162,7 +166,7 @@ class Cursor:
                 if generation >= self.generation:
                     self.generation, self.acked, self.following = generation, acked, following
                     full, corrupt = losses or (0, 0)
-        self.sure = self.generation - 1 in generations or (self.generation <= 1 and not any(data[CURSOR.size :]))
+        self.sure = self.generation - 1 in generations or (self.generation == 1 and not any(data[:OLD_SLOT]))
         self.lost = {reason: points for reason, points in (("spool_full", full), ("corrupt", corrupt)) if points}
 
 
@@ -187,7 +191,7 @@ class Scan:
             try:
                 record = self._record(at)
                 if record is not None:
-                    return record, at + HEADER.size + len(record.payload)
+                    return record, at + len(record)
                 at = self._next_magic(at + 1)
             except OSError as error:
                 if self.patient or error.errno not in MEDIUM:
@@ -212,23 +216,28 @@ class Scan:
 
     def _next_magic(self, at: int) -> int:
         while at < self.size:
+            # Block by block where one may not be readable: what is before it counts.
             data = self.disk.pread(self.fd, 1 << 16 if self.patient else BLOCK - at % BLOCK, at)
             found = data.find(MAGIC)
+            if found < 0 and data[-1:] == MAGIC[:1]:
+                found = len(data) - 1  # its second byte may follow
             if found >= 0:
                 return at + found
-            if data[-1:] == MAGIC[:1] and not self.patient:
-                return at + len(data) - 1
-            at += max(1, len(data) - self.patient)
+            if not data:
+                break
+            at += len(data)
         return self.size
 
 
 class Spool:
     """One output's spool in one directory. One thread at a time.
 
-    dropped: points given up since it was opened, by reason: `spool_full` (the oldest, for the newest), `corrupt`.
+    dropped: points given up since it was opened, by reason: `spool_full` (the oldest, for the newest), `corrupt`. lost: the same
+    since there is this spool, over all restarts: what is numbered before `acked` and is not in it was delivered (or was on its
+    way when it had to make room).
     """
 
-    def __init__(self, directory: str, limit: int, disk: Disk | None = None, fullest: float = 0.95, free: int = 64 << 20) -> None:
+    def __init__(self, directory: str, limit: int, disk: Disk | None = None, fullest: float = FULLEST, free: int = FREE) -> None:
         self.directory = directory
         self.limit = max(limit, SMALLEST)
         self.disk = disk or Disk()
@@ -236,17 +245,22 @@ class Spool:
         self.free = free
         self.error = ""
         self.dropped: dict[str, int] = {}
+        self.lost: dict[str, int] = {}
         self.cut = 0
         """Bytes of a torn tail that opening cut off."""
+        self.unsure = 0
+        """Points whose sync failed: they were not taken, and their segment was closed."""
         self.evicted_from = 0
-        """The number of the first point of those that had to make room last."""
+        """The number of the first point of those that the last append made room of."""
         self._segment = min(SEGMENT, self.limit // 4)
         self._generation = 0
         self._acked = self._next = self._read = 0
         self._sizes: dict[int, int] = {}
         self._writing: tuple[int, int] | None = None  # first point of the open segment, descriptor
-        self._reading: tuple[int, int] | None = None
+        self._unsynced = False
+        self._reading: tuple[int, Scan] | None = None
         self._offset = 0
+        self._tries = 0
         self._lock = -1
         self._cursor = -1
         self._dirty = False
@@ -268,10 +282,16 @@ class Spool:
         """Bytes of all segments."""
         return sum(self._sizes.values())
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest payload that it takes."""
+        return min(MOST_PAYLOAD, self.limit // 2 - HEADER.size)
+
     def status(self) -> dict[str, Any]:
         """How it stands."""
         about = {"points": self.points, "bytes": self.size, "limit": self.limit, "segments": len(self._sizes)}
-        return {**about, "dropped": dict(self.dropped), "error": self.error, "cut": self.cut}
+        found = {"dropped": dict(self.dropped), "lost": dict(self.lost), "cut": self.cut, "unsure": self.unsure}
+        return {**about, **found, "error": self.error}
 
     # life
 
@@ -279,31 +299,47 @@ class Spool:
         """Take the directory and see what is in it. InUse where another process has it, OSError where it cannot be had."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self.lock()
-        self._recover()
+        try:
+            self._recover()
+        except BaseException:
+            self._let_go()
+            raise
 
     def lock(self) -> None:
         """Take the directory and nothing more. InUse where another process has it."""
-        self._lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock)
-            self._lock = -1
+            os.close(lock)
             raise InUse(errno.EBUSY, "another process uses this spool", self.directory) from None
+        self._lock = lock
 
     def close(self) -> None:
         """Say where it ended, and let go. A clean end leaves a cursor that knows the last point."""
-        if self._cursor >= 0:
-            self._save()
-            self.disk.close(self._cursor)
-            self._cursor = -1
-        for held in (self._writing, self._reading):
-            if held is not None:
-                self.disk.close(held[1])
+        try:
+            if self._cursor >= 0:
+                try:
+                    self._seal()
+                finally:
+                    self._save()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held = [self._cursor, self._lock]
+        if self._writing is not None:
+            held.append(self._writing[1])
+        if self._reading is not None:
+            held.append(self._reading[1].fd)
         self._writing = self._reading = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._cursor = self._lock = -1
+        for fd in held:
+            if fd >= 0:
+                try:
+                    self.disk.close(fd)
+                except OSError as error:
+                    self.error = f"closing: {error.strerror or error}"
 
     def _path(self, name: str) -> str:
         return os.path.join(self.directory, name)
@@ -313,111 +349,95 @@ class Spool:
 
     def _recover(self) -> None:
         disk = self.disk
+        self._sizes = {}
         self._cursor = disk.open(self._path("cursor"), os.O_RDWR | os.O_CREAT)
-        acked, known_next = self._load()
-        firsts = []
-        for name in disk.listdir(self.directory):
-            stem = name.removesuffix(SUFFIX)
-            if name != stem and len(stem) == 16:
-                try:
-                    firsts.append(int(stem, 16))
-                except ValueError:
-                    continue
-        firsts.sort()
-        for first in firsts:
+        cursor = self._load()
+        for first in segments(disk.listdir(self.directory)):
             fd = disk.open(self._name(first), os.O_RDONLY)
             self._sizes[first] = disk.size(fd)
             disk.close(fd)
-        end = self._cut_tail(firsts[-1]) if firsts else known_next
-        # A clean end knew its last point: what the tail lacks of it is a gap, counted when the cursor passes it.
-        self._next = max(end, known_next, acked)
-        self._acked = min(acked, self._next)
-        if firsts and self._acked < firsts[0]:
-            self._count("corrupt", firsts[0] - self._acked)  # segments that are gone
-            self._acked = firsts[0]
-        self._remove_delivered()
-        self._save()
+        firsts = sorted(self._sizes)
+        end = self._cut_tail(firsts[-1]) if firsts else cursor.following
+        # What was said of the last point, once a second and at a clean end: what the tail lacks of it is a gap, counted when
+        # the cursor passes it.
+        self._next = max(end, cursor.following, cursor.acked)
+        self._acked = cursor.acked
+        self._generation = cursor.generation
+        self.lost = cursor.lost
+        start = firsts[0] if firsts else self._next
+        if self._acked < start and (firsts or not cursor.sure):
+            if cursor.sure:
+                self._count("corrupt", start - self._acked)  # segments that are gone
+            self._acked = start  # else a newer cursor was damaged, and they were delivered
+        if self._save():
+            self._remove_delivered()
         self.rewind()
 
-    def _load(self) -> tuple[int, int]:
-        """(next to deliver, next to append) of the newest slot that is whole."""
-        data = self.disk.pread(self._cursor, 2 * SLOT, 0)
-        self._generation, acked, following = newest(data)
-        if len(data) < 2 * SLOT:
-            self.disk.pwrite(self._cursor, bytes(2 * SLOT - len(data)), len(data))  # room that a full disk cannot take away
+    def _load(self) -> Cursor:
+        data = self.disk.pread(self._cursor, 2 * BLOCK, 0)
+        if len(data) < 2 * BLOCK:
+            self.disk.pwrite(self._cursor, bytes(2 * BLOCK - len(data)), len(data))  # room that a full disk cannot take away
             self.disk.sync(self._cursor)
-        return acked, following
+            self.disk.sync_names(self.directory)
+            self.disk.sync_names(os.path.dirname(os.path.abspath(self.directory)))
+        return Cursor(data)
 
-    def _save(self) -> None:
-        """The cursor, durable; OSError is told in `error` and the next save tries again."""
-        self._generation += 1
-        slot = CURSOR.pack(CURSOR_MAGIC, self._generation, self._acked, self._next, 0)[:-4]
+    def _save(self) -> bool:
+        """The cursor, durable; False where it is not, said in `error`: the next flush tries again, in the same slot."""
+        generation = self._generation + 1
+        lost = (self.lost.get("spool_full", 0), self.lost.get("corrupt", 0))
+        slot = CURSOR.pack(CURSOR_MAGIC, generation, self._acked, self._next, *lost, 0)[:-4]
         try:
-            self.disk.pwrite(self._cursor, slot + struct.pack("<I", zlib.crc32(slot)), (self._generation & 1) * SLOT)
+            self.disk.pwrite(self._cursor, slot + struct.pack("<I", zlib.crc32(slot)), (generation & 1) * BLOCK)
             self.disk.sync(self._cursor)
         except OSError as error:
             self.error = f"cursor: {error.strerror or error}"
+            self._dirty = True
+            # A file system that copies on write needs room to overwrite, which only removing gives. What is removed now is at
+            # worst counted as damaged, though it was delivered, if the power fails before the next save.
+            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self._generation = generation
+        self._dirty = False
+        return True
 
     def _cut_tail(self, first: int) -> int:
         """Cut off what is torn at the end of the last segment; returns the number after its last good point."""
         fd = self.disk.open(self._name(first), os.O_RDWR)
         try:
             size = self._sizes[first]
-            at, end, good = 0, first, 0
-            while found := self._good(fd, at, size):
-                record, at = found
-                end, good = record.end, at
-            if good < size:
-                self.cut += size - good
-                try:
-                    self.disk.truncate(fd, good)
-                    self._sizes[first] = good
-                except OSError as error:
-                    self.error = f"cutting a torn tail: {error.strerror or error}"
+            scan = Scan(self.disk, fd, size, patient=self._tries < TRIES)
+            at, end = 0, first
+            try:
+                while found := scan.next(at):
+                    record, at = found
+                    end = record.end
+            except OSError:
+                self._tries += 1  # who opens it tries again: the disk may only be away for a while
+                raise
+            self._tries = 0
+            try:
+                if at < size and scan.unreadable is None:
+                    self.disk.truncate(fd, at)
+                    self._sizes[first] = at
+                    self.cut += size - at
+                self.disk.sync(fd)  # who was killed may not have come to it
+            except OSError as error:
+                self.error = f"cutting a torn tail: {error.strerror or error}"
             return end
         finally:
             self.disk.close(fd)
-
-    def _good(self, fd: int, at: int, size: int) -> tuple[Record, int] | None:
-        """The first whole record at or after an offset, and where it ends; None where there is none any more."""
-        while at + HEADER.size <= size:
-            record = self._record(fd, at, size)
-            if record is not None:
-                return record, at + HEADER.size + len(record.payload)
-            at = self._next_magic(fd, at + 1, size)
-        return None
-
-    def _record(self, fd: int, at: int, size: int) -> Record | None:
-        head = self.disk.pread(fd, HEADER.size, at)
-        if len(head) < HEADER.size:
-            return None
-        magic, version, count, length, first, check = HEADER.unpack(head)
-        if magic != MAGIC or version != VERSION or length > MOST_PAYLOAD or at + HEADER.size + length > size:
-            return None
-        payload = self.disk.pread(fd, length, at + HEADER.size)
-        if len(payload) < length or zlib.crc32(payload, zlib.crc32(head[:-4])) != check:
-            return None
-        return Record(first, count, payload)
-
-    def _next_magic(self, fd: int, at: int, size: int) -> int:
-        while at < size:
-            data = self.disk.pread(fd, 1 << 16, at)
-            found = data.find(MAGIC)
-            if found >= 0:
-                return at + found
-            at += max(1, len(data) - 1)
-        return size
 
     # in
 
     def append(self, payload: bytes, count: int, sync: bool = True) -> bool:
         """Take a payload of so many points; False where it cannot be had (disk full, broken, nearly full), said in `error`."""
-        size = HEADER.size + len(payload)
-        if len(payload) > MOST_PAYLOAD or size > self.limit // 2:
+        self.evicted_from = self._acked
+        if len(payload) > self.largest:
             self.error = f"a payload of {len(payload)} bytes is too large"
             return False
+        size = HEADER.size + len(payload)
         try:
-            if self._nearly_full():
+            if not self.room():
                 return False
             while self._sizes and self.size + size > self.limit:
                 if not self._drop_oldest():
@@ -425,17 +445,19 @@ class Spool:
             self._write(payload, count, size, sync)
         except OSError as error:
             self.error = error.strerror or str(error)
-            self._seal()
+            self._abandon()
             return False
         self.error = ""
+        self._dirty = True
         return True
 
-    def _nearly_full(self) -> bool:
+    def room(self) -> bool:
+        """Whether the disk is not too full to put more on it; else `error` says so."""
         full, free = self.disk.used(self.directory)
         if full > self.fullest or free < self.free:
             self.error = f"the disk is {full:.0%} full, {free >> 20} MiB are free: nothing more is put on it"
-            return True
-        return False
+            return False
+        return True
 
     def _write(self, payload: bytes, count: int, size: int, sync: bool) -> None:
         if self._writing is None or self._sizes[self._writing[0]] + size > self._segment:
@@ -445,17 +467,20 @@ class Spool:
         at = self._sizes[first]
         head = HEADER.pack(MAGIC, VERSION, count, len(payload), self._next, 0)[:-4]
         head += struct.pack("<I", zlib.crc32(payload, zlib.crc32(head)))
+        written = False
         try:
             self.disk.pwrite(fd, head + payload, at)
+            written = True
             if sync:
-                # A failed sync leaves it open what the disk has: the segment is sealed, and the caller keeps the payload.
                 self.disk.sync(fd)
         except OSError:
+            self.unsure += count if written else 0
             try:
                 self.disk.truncate(fd, at)
             except OSError:
-                pass  # read() steps over what is left there: its points have numbers that come again
+                pass  # what is left there reaches into the numbers of the next segment, which begins with them
             raise
+        self._unsynced = not sync
         self._sizes[first] = at + size
         self._next += count
 
@@ -465,6 +490,7 @@ class Spool:
         fd = self.disk.open(self._name(self._next), os.O_RDWR | os.O_CREAT)
         try:
             self.disk.truncate(fd, 0)
+            self.disk.sync_names(self.directory)
         except OSError:
             self.disk.close(fd)
             raise
@@ -472,30 +498,38 @@ class Spool:
         self._writing = (self._next, fd)
 
     def _seal(self) -> None:
+        """Close the open segment; OSError where its data did not get to the disk."""
+        if self._writing is not None and self._unsynced:
+            self._unsynced = False
+            self.disk.sync(self._writing[1])
+        self._abandon()
+
+    def _abandon(self) -> None:
         if self._writing is not None:
-            self.disk.close(self._writing[1])
+            fd = self._writing[1]
             self._writing = None
+            self._unsynced = False
+            try:
+                self.disk.close(fd)
+            except OSError as error:
+                self.error = f"closing: {error.strerror or error}"
 
     def _drop_oldest(self) -> bool:
         """Make room: the oldest segment goes, what it held counted, the cursor durable before it is gone."""
         firsts = sorted(self._sizes)
         oldest = firsts[0]
         following = firsts[1] if len(firsts) > 1 else self._next
-        lost = max(0, following - max(self._acked, oldest))
-        self._count("spool_full", lost)
-        self.evicted_from = max(self._acked, oldest)
+        self._count("spool_full", max(0, following - max(self._acked, oldest)))
         self._acked = max(self._acked, following)
-        self._save()
         if self._read < self._acked:
             self.rewind()
-        return self._unlink(oldest)
+        return self._save() and self._unlink(oldest)
 
     def _unlink(self, first: int) -> bool:
         if self._writing is not None and self._writing[0] == first:
-            self._seal()
+            self._abandon()
         if self._reading is not None and self._reading[0] == first:
-            self.disk.close(self._reading[1])
-            self._reading = None
+            self._stop_reading()
         try:
             self.disk.unlink(self._name(first))
         except FileNotFoundError:
@@ -509,46 +543,71 @@ class Spool:
     def _count(self, reason: str, points: int) -> None:
         if points:
             self.dropped[reason] = self.dropped.get(reason, 0) + points
+            self.lost[reason] = self.lost.get(reason, 0) + points
 
     # out
 
     def read(self) -> Record | None:
-        """The next payload that was not read yet; None where there is none. Raises OSError where the disk does not give it."""
-        while self._read < self._next:
-            firsts = sorted(self._sizes)
-            current = [f for f in firsts if f <= self._read]
-            if not current:
-                if not firsts or firsts[0] >= self._next:
-                    self._read = self._next  # nothing is left of it
-                    return None
-                self._read = firsts[0]
-                continue
-            first = current[-1]
-            if self._reading is None or self._reading[0] != first:
-                if self._reading is not None:
-                    self.disk.close(self._reading[1])
-                self._reading = (first, self.disk.open(self._name(first), os.O_RDONLY))
-                self._offset = 0
-            found = self._good(self._reading[1], self._offset, self._sizes[first])
-            if found is None:
-                later = [f for f in firsts if f > first]
-                if not later:
-                    self._read = self._next  # a damaged end: all that was in it is a gap
-                    return None
-                self._read = later[0]
-                continue
-            record, self._offset = found
-            if record.end <= self._read:
-                continue  # delivered before, or a second writing of the same points
-            self._read = record.end
-            return record
+        """The next payload that was not read yet; None where there is none.
+
+        OSError where the disk does not give it. After some tries it is stepped over, as damage is, if the disk gives a later one:
+        a disk that gives nothing at all may come back.
+        """
+        if self._read >= self._next:
+            return None
+        before = self._read
+        patient = self._tries < TRIES
+        unreadable: OSError | None = None
+        try:
+            while self._read < self._next:
+                record, error = self._read_on(patient)
+                unreadable = error or unreadable
+                if record is not None:
+                    self._tries = 0
+                    return record
+            if unreadable is not None:
+                raise unreadable
+        except OSError as error:
+            if error.errno in MEDIUM:
+                self._tries += 1
+            self.rewind(before)
+            raise
         return None
+
+    def _read_on(self, patient: bool) -> tuple[Record | None, OSError | None]:
+        """A step to the next record: it, or None with `_read` nearer to it; and what the disk did not give on the way."""
+        firsts = sorted(self._sizes)
+        current = [f for f in firsts if f <= self._read]
+        if not current:
+            self._read = min(firsts[0], self._next) if firsts else self._next
+            return None, None
+        first = current[-1]
+        later = firsts[len(current)] if len(firsts) > len(current) else None
+        if self._reading is None or self._reading[0] != first:
+            self._stop_reading()
+            fd = self.disk.open(self._name(first), os.O_RDONLY)
+            self._reading = (first, Scan(self.disk, fd, 0, later))
+            self._offset = 0
+        scan = self._reading[1]
+        scan.size, scan.patient, scan.unreadable = self._sizes[first], patient, None
+        found = scan.next(self._offset)
+        if found is None:
+            self._read = self._next if later is None else later  # a damaged end: all that was in it is a gap
+            return None, scan.unreadable
+        record, self._offset = found
+        if record.end <= self._read:
+            return None, scan.unreadable  # delivered before
+        self._read = record.end
+        return record, scan.unreadable
 
     def rewind(self, past: int = 0) -> None:
         """Read again from what was not acknowledged, or from the point of this number if that is later."""
         self._read = min(max(self._acked, past), self._next)
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if self._reading is not None:
-            self.disk.close(self._reading[1])
+            self.disk.close(self._reading[1].fd)
         self._reading = None
         self._offset = 0
 
@@ -571,24 +630,34 @@ class Spool:
         return missed
 
     def _settle(self) -> None:
+        self._dirty = True
         firsts = sorted(self._sizes)
         following = [*firsts[1:], self._next]
-        if any(end <= self._acked for end in following):
-            self._save()
+        if any(end <= self._acked for end in following) and self._save():
             self._remove_delivered()
-        else:
-            self._dirty = True
 
     def flush(self) -> None:
-        """Make the cursor durable, if it moved."""
-        if self._dirty:
-            self._dirty = False
-            self._save()
+        """Make the cursor durable, if anything moved."""
+        if self._dirty and self._save():
+            self._remove_delivered()
 
     def _remove_delivered(self) -> None:
         firsts = sorted(self._sizes)
         for first, end in zip(firsts, [*firsts[1:], self._next]):
-            if end > self._acked:
+            if end > self._acked or not self._unlink(first):
                 break
-            if not self._unlink(first):
-                break
+
+
+def segments(names: list[str]) -> list[int]:
+    """The first points of the segments among the names in a spool's directory, sorted."""
+    firsts = []
+    for name in names:
+        stem = name.removesuffix(SUFFIX)
+        if name != stem and len(stem) == 16:
+            try:
+                first = int(stem, 16)
+            except ValueError:
+                continue
+            if first < MOST_POINTS:
+                firsts.append(first)
+    return sorted(firsts)
