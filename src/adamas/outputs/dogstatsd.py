@@ -1,13 +1,15 @@
 """DogStatsD: statsd's lines with tags and times, to the Datadog Agent over UDP or its unix socket.
 
-`name:value|g|#key:value,...|T1700000000`. With a time the Agent passes the value on as it is (protocol 1.3, Agent 6.40 or 7.40);
-without, it aggregates what comes in 10 seconds. Datadog itself drops what is older than an hour.
+`name:value|g|#key:value,...|T1700000000`. With a time the Agent passes the value on as it is (protocol 1.3, Agent 6.40 or
+7.40); without, it aggregates what comes in 10 seconds. Datadog itself drops what is older than an hour.
 
-Nobody confirms a datagram. Over the unix socket a full receiver makes the sender wait; over UDP what it misses is lost and counted
-as delivered. A send that is repeated after a part of it went out adds that part's counts twice where they have no time.
+Nobody confirms a datagram. Over the unix socket a full receiver makes the sender wait; over UDP what it misses is lost and
+counted as delivered. A send that is repeated after a part of it went out adds that part's counts twice where they have no
+time.
 
-Not tested against a real server: the Agent was not to be had. Source: https://docs.datadoghq.com/extend/dogstatsd/datagram_shell/;
-names and tags: https://docs.datadoghq.com/getting_started/tagging/ and https://docs.datadoghq.com/metrics/custom_metrics/.
+Not tested against a real server: the Agent was not to be had. Source:
+https://docs.datadoghq.com/extend/dogstatsd/datagram_shell/; names and tags:
+https://docs.datadoghq.com/getting_started/tagging/ and https://docs.datadoghq.com/metrics/custom_metrics/.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ LONGEST = 200
 class Dogstatsd(Datagram):
     """Sends gauges, and counts of what totals grew by, with labels as tags.
 
-    Names and tags are written as Datadog keeps them: names of ASCII letters, digits, `_` and `.`, tags in lower case, both with `_`
-    for the rest and at most 200 characters. Floats have 12 significant digits.
+    Names and tags are written as Datadog keeps them: names of ASCII letters, digits, `_` and `.`, tags in lower case, both with
+    `_` for the rest and at most 200 characters. Floats have 12 significant digits.
     """
 
     name = "dogstatsd"
@@ -45,9 +47,7 @@ class Dogstatsd(Datagram):
     address: str = option(
         "127.0.0.1:8125", 'Where the Agent listens: host:port, or its socket: "unix:///var/run/datadog/dsd.socket"'
     )
-    packet: int = option(
-        1432, "The most bytes in one datagram; the Agent takes 8192", minimum=64, maximum=65507
-    )
+    packet: int = option(1432, "The most bytes in one datagram; the Agent takes 8192", minimum=64, maximum=65507)
     totals: str = option(
         "count",
         "What a growing total goes out as: a count of its increase, or a gauge, as its naming has it",

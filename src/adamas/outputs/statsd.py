@@ -33,9 +33,9 @@ _NEGATIVE = re.compile(rb"^([^:\n]+):(-[^|\n]*\|g(.*))$", re.M)
 class Statsd(Datagram):
     """Sends gauges as gauges and growing totals as counts.
 
-    Names hold ASCII letters, digits and `_.-`; anything else becomes `_`, because statsd strips what it does not take, and names
-    would meet there. In a naming with labels, those go as tags, which statsd turns into Graphite's (since 0.9). Floats have 12
-    significant digits.
+    Names hold ASCII letters, digits and `_.-`; anything else becomes `_`, because statsd strips what it does not take, and
+    names would meet there. In a naming with labels, those go as tags, which statsd turns into Graphite's (since 0.9). Floats
+    have 12 significant digits.
     """
 
     name = "statsd"
