@@ -64,6 +64,8 @@ class Agent:
         self.runner = Runner(self._publish, self._passed, lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds))
         self.senders: dict[str, Sender] = {}
         self._fan_out: list[tuple[Sender, bool]] = []
+        self._leaving: list[threading.Thread] = []
+        """Senders that a reload took out, putting away what they have."""
         self._digests: dict[tuple[str, str], str] = {}
         self._history: History | None = None
         self._web: WebServer | None = None
@@ -121,7 +123,7 @@ class Agent:
         if config.history.enabled:
             self._start_history()
         for instance in config.outputs.values():
-            self._add_output(instance)
+            self._add_output(instance).start()
         self._report_orphans()
         for instance in config.collectors.values():
             self._add_collector(instance)
@@ -143,6 +145,8 @@ class Agent:
             log.warning("adamas", f"still running and left behind: {', '.join(stuck)}")
         for sender in self.senders.values():
             sender.stop(deadline)
+        for leaving in self._leaving:
+            leaving.join()
         for sender in self.senders.values():
             sender.join(deadline + 0.05)
         if self._history is not None:
@@ -188,7 +192,8 @@ class Agent:
     def _new_exposition(self) -> Exposition:
         return Exposition(self._naming("prometheus"))
 
-    def _add_output(self, instance: Instance) -> None:
+    def _add_output(self, instance: Instance) -> Sender:
+        """The sender of an output, in the place of the one before it: no batch comes between. It is the caller's to start."""
         output: Output = instance.cls(dict(instance.values), instance.name)
         output.spell(self._naming(output.naming or type(output).default_naming))
         if output.isolation == "process":
@@ -196,10 +201,11 @@ class Agent:
         name, state = clean_node(instance.name), self.config.state_dir
         place = (os.path.join(state, SPOOLS, name), os.path.join(state, LETTERS, f"{name}.jsonl"))
         sender = Sender(output, *(place if self._has_state else ()))
+        before = self.senders.get(instance.name)
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest
-        self._fan_out = [*self._fan_out, (sender, type(output).slotted)]
-        sender.start()
+        self._fan_out = [*[(s, slotted) for s, slotted in self._fan_out if s is not before], (sender, type(output).slotted)]
+        return sender
 
     def _add_collector(self, instance: Instance) -> None:
         collector: Collector = instance.cls(self.host, dict(instance.values), instance.name)
@@ -328,20 +334,28 @@ class Agent:
 
     def _reload_outputs(self, config: Config) -> list[str]:
         changed = []
-        for name in list(self.senders):
+        for name, before in list(self.senders.items()):
             instance = config.outputs.get(name)
-            if instance is None or instance.digest != self._digests["outputs", name]:
-                sender = self.senders.pop(name)
-                self._fan_out = [(s, slotted) for s, slotted in self._fan_out if s is not sender]
-                deadline = time.monotonic() + config.agent.stop_timeout
-                sender.stop(deadline)
-                threading.Thread(target=sender.join, args=(deadline + 0.05,), daemon=True).start()
-                changed.append(f"output {name} {'changed' if instance else 'removed'}")
+            if instance is not None and instance.digest == self._digests["outputs", name]:
+                continue
+            heir = None
+            if instance is None:
+                del self.senders[name]
+                self._fan_out = [(s, slotted) for s, slotted in self._fan_out if s is not before]
+            else:
+                heir = self._add_output(instance)
+            deadline = time.monotonic() + config.agent.stop_timeout
+            before.stop(deadline)
+            leaving = threading.Thread(target=before.join, args=(deadline + 0.05, heir))
+            leaving.start()
+            self._leaving = [*[t for t in self._leaving if t.is_alive()], leaving]
+            if heir is not None:
+                heir.start()
+            changed.append(f"output {name} {'changed' if instance else 'removed'}")
         for name, instance in config.outputs.items():
             if name not in self.senders:
-                self._add_output(instance)
-                if f"output {name} changed" not in changed:
-                    changed.append(f"output {name} added")
+                self._add_output(instance).start()
+                changed.append(f"output {name} added")
         return changed
 
     def _reload_collectors(self, config: Config) -> list[str]:

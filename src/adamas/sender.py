@@ -1,7 +1,7 @@
 """Delivering what waits in one output's queue: one thread that sends, confirms, retries and accounts, for every output alike.
 
 A send is what one pass left in the queue. What was sent is in flight until its backend confirmed it; a failure puts all of
-it back, in order, and the next try waits a random part of a doubling time ("full jitter"), or as long as the peer asked.
+it back, in order, and the next try comes at a random moment of doubling slots, or after as long as the peer asked.
 
 Where the output may use the disk (`buffer`), what cannot be sent goes to its spool (see `spill`). Once the backend is back,
 old payloads from there and new batches take turns, so that what is shown is fresh again at once.
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from adamas.spill import Spill
     from adamas.spool import Record
 
-BASE, CAP = 1.0, 60.0
+BASE, CAP, DOUBLINGS = 1.0, 30.0, 5
+"""Seconds of the first slot in which it is tried again, of the longest, and how often they double until then."""
+ASKED = 600.0
+"""The most seconds that a peer is left alone because it asked for that: a wrong header must not silence a host for days."""
 CONFIRM_SENDS, CONFIRM_SECONDS = 5, 10.0
 CLOSING = 2.0
 """Seconds that the disk has at the end to take what could not be sent."""
@@ -60,6 +63,14 @@ class Sender:
         self._sends = 0
         self._confirm_by = 0.0
         self._retry_at = 0.0
+        self._slot_end = 0.0
+        self._caution = 0
+        """How often the slots doubled; confirmations take it down again, a step each."""
+        self._resume_at = 0.0
+        """When what waits may go on to be sent, after the backend was away."""
+        self._ended = False
+        self._mine = threading.Lock()
+        """Held to take or to settle what is in flight: at the end `join` settles it while the thread may hang in a send."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._stop_by: float | None = None
@@ -126,14 +137,25 @@ class Sender:
         self._stop_by = deadline
         self._wake()
 
-    def join(self, deadline: float) -> None:
-        """Wait for the thread, then put away what it could not send and account for the rest."""
+    def join(self, deadline: float, heir: Sender | None = None) -> None:
+        """Wait for the thread, then put away what it could not send and account for the rest.
+
+        An heir, the same output with other options, takes over what waits in memory where there is no disk for it.
+        """
         self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._mine:
+            self._ended = True
         self._put_back()
         if self.queue and self._directory:
             self._begin_spill()
         if self._spill is not None:
             self._spill.stop(time.monotonic() + CLOSING)
+        if heir is not None:
+            for entry in self.queue.take(1 << 62):
+                heir.offer(entry.batch)
+            self.ledger.move(self.ledger.flight, "flight", "memory")
+            self.ledger.drop(self.ledger.memory, "handed_over", "memory")
+            heir.ring()
         left = self.ledger.snapshot()
         self.ledger.drop(left["memory"], "shutdown", "memory")
         self.ledger.drop(left["flight"], "shutdown", "flight")
@@ -170,7 +192,7 @@ class Sender:
             if wait > 0:
                 self._bell.acquire(timeout=min(wait, threading.TIMEOUT_MAX))
             if not stopping and self._stop_by is not None:
-                self._retry_at = 0.0  # the last chance is taken at once
+                self._retry_at = self._resume_at = 0.0  # the last chance is taken at once
                 stopping = True
             try:
                 self._work()
@@ -190,6 +212,8 @@ class Sender:
         """Whether batches are sent from memory."""
         if self._directory and self.output.buffer == "write_through" and not (self._spill is not None and self._spill.blocked):
             return False
+        if not self._directory and time.monotonic() < self._resume_at:
+            return False  # what waits is in memory, new batches behind it
         return bool(self.queue)
 
     def _wait(self) -> float:
@@ -197,12 +221,14 @@ class Sender:
         now = time.monotonic()
         if self._retry_at > now:
             wait = self._retry_at - now
-        elif self._live() or (self._spill is not None and self._spill.ready):
+        elif self._live() or (self._spill is not None and self._spill.ready and now >= self._resume_at):
             wait = 0.0
         elif self._window or self._records:
             wait = max(0.0, self._confirm_by - now)
         else:
             wait = threading.TIMEOUT_MAX
+        if self._resume_at > now:
+            wait = min(wait, self._resume_at - now)
         if self._stop_by is not None:
             wait = min(wait, max(0.0, self._stop_by - now), 0.05)
         return wait
@@ -213,22 +239,35 @@ class Sender:
         more = True
         while more:
             more = False
-            if self._live():
-                entries = self.queue.take(self.output.batch)
-                self._window += entries
+            if self._live() and (entries := self._take_batches()):
                 more = True
                 if not self._try(partial(self._send, entries)):
                     return
-            record = self._spill.take() if self._spill is not None else None
-            if record is not None:
-                self._records.append(record)
+            if (record := self._take_record()) is not None:
                 more = True
                 if not self._try(partial(self._hand_over, record.payload, record.count)):
                     return
+            if self._stop_by is not None and time.monotonic() >= self._stop_by:
+                return
         last = self._stop_by is not None
         due = last or self._sends >= CONFIRM_SENDS or time.monotonic() >= self._confirm_by
         if (self._window or self._records) and due:
             self._try(self._confirm)
+
+    def _take_batches(self) -> list[Entry]:
+        with self._mine:
+            entries = [] if self._ended else self.queue.take(self.output.batch)
+            self._window += entries
+        return entries
+
+    def _take_record(self) -> Record | None:
+        if self._spill is None or time.monotonic() < self._resume_at:
+            return None
+        with self._mine:
+            record = None if self._ended else self._spill.take()
+            if record is not None:
+                self._records.append(record)
+        return record
 
     def _send(self, entries: list[Entry]) -> None:
         payload = self._encode(entries)
@@ -247,7 +286,7 @@ class Sender:
         self._sends += 1
         if not self.output.confirms_later:
             self._confirmed()
-        elif self._sends >= CONFIRM_SENDS:
+        elif self._caution or self._sends >= CONFIRM_SENDS:
             self._confirm()
 
     def _encode(self, entries: list[Entry]) -> Any:
@@ -263,8 +302,10 @@ class Sender:
                 self.output.encode([entry.batch])
                 good.append(entry)
             except Exception:
-                self._window.remove(entry)
-                self.ledger.drop(entry.points, "encode_error", "flight")
+                with self._mine:
+                    if entry in self._window:
+                        self._window.remove(entry)
+                        self.ledger.drop(entry.points, "encode_error", "flight")
         entries[:] = good
         return self.output.encode([e.batch for e in good]) if good else None
 
@@ -282,9 +323,14 @@ class Sender:
             self.letters.put(str(error), refused, error.refused or payload)
 
     def _confirmed(self) -> None:
-        refused = self._refused
+        """What was sent is settled: delivered, but for what was refused."""
+        entries, records, refused = self._release()
+        points = sum(e.points for e in entries) + sum(r.count for r in records)
+        if self._spill is not None and records:
+            self._spill.confirm(records)
         self.ledger.drop(refused, "rejected", "flight")
-        self.ledger.deliver(self._forget() - refused)
+        self.ledger.deliver(points - refused)
+        self._trust()
         if not refused:
             self.error = ""
         if self.state != "ok":
@@ -292,22 +338,20 @@ class Sender:
                 log.info(self.name, "delivers again")
             self.state, self.failures = "ok", 0
 
-    def _forget(self) -> int:
-        """What was sent is settled, one way or the other; returns how many points."""
-        points = sum(e.points for e in self._window) + sum(r.count for r in self._records)
-        if self._spill is not None and self._records:
-            self._spill.confirm(self._records)
-        self._window, self._records = [], []
-        self._sends = self._refused = 0
-        return points
+    def _release(self) -> tuple[list[Entry], list[Record], int]:
+        """All that is in flight, for whoever settles it: the batches, the payloads from disk, and how many points were refused."""
+        with self._mine:
+            held = self._window, self._records, self._refused
+            self._window, self._records = [], []
+            self._sends = self._refused = 0
+        return held
 
     def _put_back(self) -> None:
         """What was sent did not arrive: batches go back to the queue, payloads to the spool."""
-        self.queue.restore(self._window)
-        if self._spill is not None and self._records:
-            self._spill.restore(self._records)
-        self._window, self._records = [], []
-        self._sends = self._refused = 0
+        entries, records, _ = self._release()
+        self.queue.restore(entries)
+        if self._spill is not None and records:
+            self._spill.restore(records)
 
     def _try(self, step: Any) -> bool:
         """Do it; False where it failed and a pause is due."""
@@ -325,11 +369,40 @@ class Sender:
         self.state, self.error = "retrying", _words(error)
         self._close()
         self.reconnects += 1
+        if self._ended:
+            return
         self._put_back()
         if self._to_disk() and (spill := self._begin_spill()) is not None:
             spill.ring()
-        pause = after or _some() * min(CAP, BASE * 2 ** min(self.failures - 1, 10))
-        self._retry_at = time.monotonic() + max(0.05, pause)
+        self._wait_for_slot(min(after, ASKED))
+
+    def _wait_for_slot(self, after: float) -> None:
+        """The next try comes at a random moment of a slot that follows the last one and is twice as long.
+
+        So a fleet whose backend went away comes back evenly, whenever in a slot it can. (A random wait from the last try on,
+        "full jitter", brings twice the mean rate in the first moment.) A peer's own wish comes before the slot.
+        """
+        now = time.monotonic()
+        width = self._width()
+        begin = max(now + after, self._slot_end)
+        self._slot_end = begin + width
+        self._retry_at = max(now + 0.05, begin + _some() * width)
+        self._caution = min(DOUBLINGS + 1, self._caution + 1)
+
+    def _trust(self) -> None:
+        """One step back to full speed: after a long outage a fleet that is let in does not send all that waited at once.
+
+        Until then each send is confirmed by itself, and what waited pauses for a random part of slots that grow shorter.
+        """
+        now = time.monotonic()
+        self._slot_end = 0.0
+        if self._caution and now >= self._resume_at:
+            self._caution -= 1
+            self._resume_at = now + _some() * self._width() / 2 if self._caution else 0.0
+
+    def _width(self) -> float:
+        """Seconds of a slot."""
+        return min(CAP, BASE * 2**self._caution)
 
     def _broken(self, error: Exception) -> None:
         """The output itself is at fault: as a failed delivery, with the fault's own words."""
