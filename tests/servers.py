@@ -409,9 +409,10 @@ class Victoria:
 class Influx:
     """A real InfluxDB 1, with an OpenTSDB listener that writes to the database `opentsdb`. It keeps its ports over a restart."""
 
-    def __init__(self, directory: Path, authentication: bool = False) -> None:
+    def __init__(self, directory: Path, authentication: bool = False, most: int = 25_000_000) -> None:
         self.directory = directory
         self.authentication = authentication
+        self.most = most
         for attempt in range(TRIES):
             self.port, self.opentsdb_port, self._inner_port = (free_port() for _ in range(3))
             try:
@@ -428,7 +429,7 @@ class Influx:
         (where / "influxdb.conf").write_text(
             f'reporting-disabled = true\nbind-address = "127.0.0.1:{self._inner_port}"\n[meta]\n dir = "{where}/meta"\n'
             f'[data]\n dir = "{where}/data"\n wal-dir = "{where}/wal"\n[http]\n bind-address = "127.0.0.1:{self.port}"\n'
-            f" log-enabled = false\n auth-enabled = {str(self.authentication).lower()}\n"
+            f" log-enabled = false\n max-body-size = {self.most}\n auth-enabled = {str(self.authentication).lower()}\n"
             f'[[opentsdb]]\n enabled = true\n bind-address = "127.0.0.1:{self.opentsdb_port}"\n batch-timeout = "20ms"\n'
         )
         argv = ["influxd", "-config", f"{where}/influxdb.conf"]
@@ -460,7 +461,7 @@ class Influx:
         """Everything in a database: (measurement, field, sorted tags) -> time in seconds -> value."""
         found: dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[float, float]] = {}
         for series in self.query("SELECT *::field FROM /.*/ GROUP BY *", database):
-            tags = tuple(sorted((key, value) for key, value in series["tags"].items() if value))
+            tags = tuple(sorted((key, value) for key, value in series.get("tags", {}).items() if value))
             for stamp, *values in series["values"]:
                 for field, value in zip(series["columns"][1:], values):
                     if value is not None:

@@ -64,7 +64,7 @@ class Plan:
     delta: what the spelling carries as a growing total is carried as its increase since the run before.
     """
 
-    __slots__ = ("deltas", "form", "points", "rates", "raw")
+    __slots__ = ("deltas", "form", "lines", "points", "rates", "raw")
 
     def __init__(self, shape: Shape, spell: Callable[[Series], Iterable[Point]], delta: bool = False) -> None:
         columns: dict[str, list[tuple[int, Point]]] = {RAW: [], RATE: [], DELTA: []}
@@ -81,6 +81,8 @@ class Plan:
         self.points = [*self.raw.points, *self.rates.points, *self.deltas.points]
         self.form: tuple[list[type], list[str]] = ([], [])
         """The types of a row's values, and the template that fits them."""
+        self.lines: list[str] | None = None
+        """The points' lines, where types change and templates with them."""
 
     def count(self, batch: Batch) -> int:
         """How many points this batch has: those of counters without an increase yet are not there."""
@@ -191,19 +193,24 @@ class LineEncoder:
         types = list(map(type, row))
         known, template = plan.form
         if types != known:
-            template = self._template(plan.points, types)
+            template = self._template(plan, types)
             plan.form = (types, template)  # at once: two threads may encode the same shape
         return stamp.join(template) % row
 
-    def _template(self, points: Sequence[Point], types: Sequence[type]) -> list[str]:
+    def _template(self, plan: Plan, types: Sequence[type]) -> list[str]:
         """The pieces between which the time goes: `name %.12g `, `newline name2 %s `, ..., newline."""
+        lines = plan.lines
+        if lines is None:
+            lines = [self.line(point).replace("%", "%%") for point in plan.points]
+            if plan.form[0]:
+                plan.lines = lines  # types that changed once may do it again, and a line can be costly
         parts = []
-        for point, kind in zip(points, types):
+        for line, point, kind in zip(lines, plan.points, types):
             if point.precision is None and issubclass(kind, int):
                 form = "%d" if kind is bool else "%s"
             else:
                 form = point.number(point.precision)
-            parts.append(self.line(point).replace("%", "%%").replace(VALUE, form))
+            parts.append(line.replace(VALUE, form))
         return "".join(parts).split(TIME)
 
 

@@ -5,7 +5,7 @@
 the samples; a redirection is not followed, since it would take the password elsewhere. 413: in halves, where the payload can be
 divided. Any other 4xx: never.
 
-Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112, section 9.3.1 (kept connections that were closed).
+Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112, section 9.3.1 (a kept connection that is closed).
 """
 
 from __future__ import annotations
