@@ -1,15 +1,15 @@
 """Points as rows of a table: time, name, labels, value, host.
 
-A payload is a line for each row, in whatever form the database reads. It is stored in one transaction. Where the database refuses
-the data of some rows, the others are stored and those are told apart by halving; where they are very many, they are refused with
-some of their neighbours.
+A payload is a line for each row, in whatever form the database reads. It is stored in one transaction. Where the database
+refuses the data of some rows, the others are stored and those are told apart by halving; where they are very many, they are
+refused with some of their neighbours.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from hashlib import md5
+from json import JSONEncoder
 
 from adamas import Output, Rejected, Secret, option
 from adamas.host import split_address
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST = 512
 """The most characters of a name: a longer one would not fit into an index."""
-TRIES = 200
+in_json = JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+TRIES = 500
 """How often a part of a payload may be refused before what is left of it is given up as a whole."""
 
 
@@ -45,11 +46,11 @@ class Rows(Output):
         assert self.spelling is not None
         host = self.spelling.host or self.spelling.labels.get("host", "")
         labels = {name: value for name, value in point.labels if (name, value) != ("host", host)}
-        return point.name, json.dumps(labels, ensure_ascii=False, separators=(",", ":"), sort_keys=True), host
+        return point.name, in_json(labels), host
 
     def line(self, point: Point) -> str:
         """A JSON list: time, name, labels, value, host."""
-        name, labels, host = [json.dumps(text, ensure_ascii=False) for text in self.columns(point)]
+        name, labels, host = map(in_json, self.columns(point))
         return f"[{TIME},{name},{labels},{VALUE},{host}]\n"
 
     def execute(self, statement: str) -> None:
@@ -120,7 +121,7 @@ class Server(Rows, Tls):
     password: Secret = option("", "The password of that user")
     table: str = option("samples", "The table, with its schema or database and a dot before it or not")
     create: bool = option(True, "Make the table where it is not there")
-    unique: bool = option(False, "Make the table so that it keeps a row once, when it had to be sent again; each row costs more then")
+    unique: bool = option(False, "Make the table so that a row that had to be sent again is there once; each row costs more then")
     tls: bool = option(False, "Encrypt the connection")
 
     def check(self) -> list[str]:
