@@ -29,7 +29,7 @@ NODE = 251
 """The most bytes between two dots: a node is a folder or a file (.wsp), whose name has 255."""
 NAME = 3800
 """The most bytes of a whole name: it is a path in the store's own folder, and paths have 4096."""
-_WITH_INSTANCE = re.compile(r"((?:\[[^\]]*\]|[^:\[\]]+):\d+):([^:]+)")
+_WITH_INSTANCE = re.compile(r"((?:\[[^\]]*\]|[^:\[\]]+):\d+):(.+)")
 _NOT_TAG = re.compile(r"[;!^=\s\x00-\x1f\x7f]+")
 
 
