@@ -339,7 +339,7 @@ class Sender:
             self.state, self.failures = "ok", 0
 
     def _release(self) -> tuple[list[Entry], list[Record], int]:
-        """All that is in flight, for whoever settles it: the batches, the payloads from disk, and how many points were refused."""
+        """All that is in flight, for whoever settles it: batches, payloads from disk, and how many of the points were refused."""
         with self._mine:
             held = self._window, self._records, self._refused
             self._window, self._records = [], []
@@ -402,7 +402,7 @@ class Sender:
 
     def _width(self) -> float:
         """Seconds of a slot."""
-        return min(CAP, BASE * 2**self._caution)
+        return min(CAP, BASE * (1 << self._caution))
 
     def _broken(self, error: Exception) -> None:
         """The output itself is at fault: as a failed delivery, with the fault's own words."""
