@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,16 @@ from typing import Any
 class RunningAgent:
     """`adamas run` with this configuration; stopped by `stop`, killed at the latest when the test ends."""
 
-    def __init__(self, folder: Path, config: str, env: dict[str, str] | None = None, name: str = "adamas.toml") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        env: dict[str, str] | None = None,
+        name: str = "adamas.toml",
+        confined: Sequence[str] = (),
+        under: Sequence[str] = (),
+    ) -> None:
+        """`confined`: options of setpriv; `under`: what runs it, such as `ip netns exec NAME`."""
         self.folder = folder
         self.state = folder / "state"
         self.file = folder / name
@@ -27,7 +36,20 @@ class RunningAgent:
         self.write(config)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "adamas", "run", "-c", str(self.file)],
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    *confined,
+                    "--",
+                    *under,
+                    sys.executable,
+                    "-m",
+                    "adamas",
+                    "run",
+                    "-c",
+                    str(self.file),
+                ],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(env or {})},
@@ -90,9 +112,18 @@ class RunningAgent:
 
 
 class Sink:
-    """Takes Graphite lines on a loopback port and keeps them: `stall`, `kill` and `restart` are its faults."""
+    """Takes Graphite lines on a loopback port and keeps them: `stall`, `kill` and `restart` are its faults.
 
-    def __init__(self) -> None:
+    `bound` makes its socket, bound to a port (0: any), where that is not on loopback; `timed`: it keeps when lines came, too.
+    """
+
+    def __init__(self, bound: Callable[[int], socket.socket] | None = None, timed: bool = False) -> None:
+        self._bound = bound or _loopback
+        self.timed = timed
+        self.arrivals: list[tuple[str, str, float]] = []
+        """Name, value and the time (wall) at which the line came."""
+        self.accepted: list[float] = []
+        """When (monotonic) connections came."""
         self.lines: list[tuple[str, str, int]] = []
         self.bad: list[str] = []
         self.stalled = False
@@ -104,10 +135,8 @@ class Sink:
 
     def restart(self) -> None:
         """Listen (again), on the same port."""
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        listener.listen(16)
+        listener = self._bound(self.port)
+        listener.listen(512)
         self.port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
@@ -120,6 +149,7 @@ class Sink:
                 return
             with self._lock:
                 self._connections.append(connection)
+                self.accepted.append(time.monotonic())
             threading.Thread(target=self._read, args=(connection,), daemon=True).start()
 
     def _read(self, connection: socket.socket) -> None:
@@ -134,11 +164,14 @@ class Sink:
             if not data:
                 connection.close()
                 return
+            now = time.time()
             *whole, rest = (rest + data).split(b"\n")
             for line in whole:
                 parts = line.decode().split(" ")
                 if len(parts) == 3 and parts[2].isdigit():
                     self.lines.append((parts[0], parts[1], int(parts[2])))
+                    if self.timed:
+                        self.arrivals.append((parts[0], parts[1], now))
                 else:
                     self.bad.append(line.decode())
 
@@ -160,6 +193,13 @@ class Sink:
     def stamps(self, name: str) -> list[int]:
         """The times of a series, in the order in which they came."""
         return [stamp for path, _, stamp in list(self.lines) if path == name]
+
+
+def _loopback(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
 
 
 def balanced(ledger: dict[str, Any]) -> bool:
