@@ -23,8 +23,24 @@ STANDS_APART = "diamond"
 
 LAYERS = (
     ("errors", "log", "metric"),
-    ("answer", "host", "http", "ledger", "naming", "netlink", "option", "process", "queue", "rate", "ring", "schedule", "spool"),
-    ("", "collector", "exposition", "lines", "messages", "output", "pipeline", "recording", "transport"),
+    (
+        "answer",
+        "host",
+        "http",
+        "ledger",
+        "naming",
+        "netlink",
+        "option",
+        "process",
+        "protobuf",
+        "queue",
+        "rate",
+        "ring",
+        "schedule",
+        "spool",
+        "starts",
+    ),
+    ("", "collector", "exposition", "lines", "messages", "otlp", "output", "pipeline", "recording", "transport"),
     ("collectors", "outputs"),
     (
         "config",

@@ -74,6 +74,8 @@ class Http(Tls):
             good = False
         if not good or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
             wrong.append('url: expected an address such as "https://metrics.example.org:8428"')
+        if self.bearer_token and self.username:
+            wrong.append("bearer_token: log in with a token or with a name and password, not with both")
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 wrong.append(f"headers: {name!r} is not the name of a header")
