@@ -76,6 +76,13 @@ NAMELESS = ("value", "value_time")
 """Formats that leave it to the address whose value it is."""
 
 
+def content_type(format: str, messages: str) -> str:
+    """The media type of a message's body, for brokers that carry one."""
+    if format != "json":
+        return "text/plain; charset=utf-8"
+    return "application/json" if messages == "point" else "application/x-ndjson"
+
+
 def sharing(default: str) -> Any:
     """The option that says which points share a message, with this default."""
     return option(default, "One message for each point, or as many as fit, a line for each", choices=("point", "batch"))
