@@ -124,7 +124,7 @@ def _parse(path: str, text: str, mistakes: list[Mistake]) -> dict[str, Any]:
             words = str(error)
             match = re.search(r"\(at line (\d+), column (\d+)\)|\(at end of document\)", words)
             all_lines = text.split("\n")
-            line = int(match[1]) if match and match[1] else len(all_lines)
+            line = int(match[1]) if match and match[1] else _left_open(text)
             says = words.split(" (at ")[0]
             mistakes.append(Mistake(path, line, f"not TOML: {says[0].lower()}{says[1:]}: {all_lines[line - 1].strip()[:60]}"))
             if line in blanked or len(blanked) >= MOST_SYNTAX_ERRORS or not (match and match[1]):
@@ -134,6 +134,16 @@ def _parse(path: str, text: str, mistakes: list[Mistake]) -> dict[str, Any]:
             header = all_lines[line - 1].lstrip().startswith("[")
             all_lines[line - 1] = f"[{BROKEN}.n{line}]" if header else ""
             text = "\n".join(all_lines)
+
+
+def _left_open(text: str) -> int:
+    """The line of the bracket or the quotes that nothing closes before the text ends."""
+    depth, quotes, began = 0, "", 1
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip() and not depth and not quotes:
+            began = number
+        depth, quotes = _open(line, depth, quotes)
+    return began
 
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:
