@@ -451,7 +451,20 @@ x = 1
 
 HONOURED = {
     *("handlers", "collectors_config_path", "handlers_config_path", "log_file", "host", "port", "timeout", "level"),
-    *("path_prefix", "path_suffix", "interval", "byte_unit", "enabled", "class", "args", "format", "datefmt", "x"),
+    *(
+        "path_prefix",
+        "path_suffix",
+        "interval",
+        "byte_unit",
+        "enabled",
+        "class",
+        "args",
+        "format",
+        "datefmt",
+        "x",
+        "when",
+        "days",
+    ),
 }
 """Keys of EVERYTHING that do something, and those of sections that are told of as a whole."""
 
@@ -469,13 +482,13 @@ def test_every_setting_is_honoured_or_told_of(tmp_path: Path) -> None:
     }
     assert sorted(m.message for m in config.warnings) == [
         'CPUCollector: simpel: Adamas\' cpu has no such option; did you mean "simple"?',
-        "GraphiteHandler: compress: Adamas' graphite has no such option",
+        "GraphiteHandler: compress: Adamas' graphite_udp has no such option",
         "[[Nonsense]]: this is no collector's class: Diamond did not run it either",
     ]
     assert config.agent.log_level == "warning"
-    assert list(config.outputs) == ["graphite", "file"]
-    assert config.outputs["graphite"].values == {"naming": "diamond", "timeout": 15, "address": ["[::1]:2003"]}
-    assert config.outputs["file"].values == {"naming": "diamond", "path": "/tmp/a.log"}
+    assert list(config.outputs) == ["graphite_udp", "file"]
+    assert config.outputs["graphite_udp"].values == {"naming": "diamond", "timeout": 15, "address": "[::1]:2003"}
+    assert config.outputs["file"].values == {"naming": "diamond", "path": "/tmp/a.log", "rotate_every": 86400, "keep": 7}
 
 
 def test_handlers(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import servers
 from roundtrip import Trip, batches
 
 from adamas import Batch
+from adamas.config import load
 from adamas.lines import text
 from adamas.naming import Naming
 from adamas.outputs._rotation import Rotation
@@ -298,6 +299,30 @@ def test_pipes_and_devices_are_only_written(tmp_path: Path, form: str) -> None:
 )
 def test_options_that_do_not_go_together(values: dict[str, Any], wrong: str) -> None:
     assert wrong in " ".join(File(values).check())
+
+
+@pytest.mark.parametrize(
+    ("settings", "every", "keep", "told"),
+    [
+        ("", 86400, 7, []),
+        ("when = Midnight\ndays = 0\n", 86400, 0, []),
+        ("when = midnight\nrollover_interval = 2\n", 86400, 7, ["rollover_interval: the file is rotated at each midnight"]),
+        ("when = H\nrollover_interval = 6\n", 21600, 7, ["rollover_interval: the file is rotated at the clock's multiples"]),
+        ("when = W6\nrollover_interval = 1\ndays = 4\n", 604800, 4, ["rollover_interval: weeks begin on Mondays"]),
+        ("when = never\n", 0, 7, ["when: there is no such interval"]),
+    ],
+)
+def test_archive_handlers_rotation(tmp_path: Path, settings: str, every: int, keep: int, told: list[str]) -> None:
+    """A diamond.conf's ArchiveHandler rotates as it did."""
+    head = "[server]\nhandlers = diamond.handler.archive.ArchiveHandler\n[handlers]\n[[ArchiveHandler]]\nlog_file = /tmp/a.log\n"
+    path = tmp_path / "diamond.conf"
+    path.write_text(f"{head}{settings}[collectors]\n[[default]]\nhostname = h\n")
+    config = load(str(path))
+    values: dict[str, Any] = config.outputs["file"].values
+    assert (values.get("rotate_every", 0), values["keep"], values["path"]) == (every, keep, "/tmp/a.log")
+    found = [note.message.removeprefix("ArchiveHandler: ") for note in config.notes if "ArchiveHandler" in note.message]
+    assert len(found) == len(told)
+    assert all(note.startswith(start) for note, start in zip(found, told, strict=True)), found
 
 
 def test_an_earlier_rotation_is_not_taken_for_another(tmp_path: Path) -> None:

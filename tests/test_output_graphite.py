@@ -19,6 +19,7 @@ from agents import RunningAgent, Sink, balanced
 from roundtrip import TIMES, Trip, batches
 
 from adamas import Batch
+from adamas.config import load
 from adamas.lines import text
 from adamas.naming import Naming
 from adamas.outputs._carbon import clean_tags, series
@@ -526,6 +527,28 @@ def test_a_wrong_certificate_is_refused_in_clear_words(tmp_path: Path) -> None:
 
 
 # other peers
+
+
+def test_handlers_of_a_diamond_conf(tmp_path: Path) -> None:
+    """Which output takes the place of each of Diamond's handlers for Graphite, and with what settings."""
+
+    def outputs(name: str, settings: str) -> list[tuple[str, dict[str, Any]]]:
+        path = tmp_path / "diamond.conf"
+        head = f"[server]\nhandlers = diamond.handler.{name.lower()}.{name}Handler\n[handlers]\n[[{name}Handler]]\n{settings}"
+        path.write_text(f"{head}\n[collectors]\n[[default]]\nhostname = h\n")
+        found = load(str(path)).outputs.values()
+        assert all(output.values.pop("naming") == "diamond" for output in found)
+        return [(output.cls.name, output.values) for output in found]  # type: ignore[attr-defined]
+
+    assert outputs("Graphite", "host = a\nproto = tcp") == [("graphite", {"address": ["a:2003"]})]
+    assert outputs("Graphite", "host = a\nproto = UDP4") == [("graphite_udp", {"address": "a:2003"})]
+    assert outputs("GraphitePickle", "host = a\nbatch = 5") == [("graphite_pickle", {"address": ["a:2004"]})]
+    several = [("graphite_pickle", {"address": ["a:1"]}), ("graphite_pickle", {"address": ["b:1"]})]
+    assert outputs("MultiGraphitePickle", "host = a, b\nport = 1") == several
+    hosted = {"address": ["carbon.hostedgraphite.com:2003"], "key": "abc-def"}
+    assert outputs("HostedGraphite", "apikey = ' ABC-def '") == [("graphite", hosted)]
+    hosted = {"address": "carbon.hostedgraphite.com:2004", "key": "k"}
+    assert outputs("HostedGraphite", "apikey = k\nproto = udp\nport = 2004") == [("graphite_udp", hosted)]
 
 
 def test_a_restart_in_the_middle_of_pickles_loses_nothing(tmp_path: Path, carbon: servers.Carbon) -> None:

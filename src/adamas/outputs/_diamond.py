@@ -3,6 +3,13 @@
 A setting that an output has under the same name is taken over; `host` and `port` together are its `address`.
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
 NO_OUTPUT = {
     "NullHandler": "an agent without outputs needs nothing that throws away",
     "QueueHandler": "Diamond took it out of the list, too",
@@ -11,6 +18,18 @@ NO_OUTPUT = {
 
 MANY = {"MultiGraphiteHandler": "GraphiteHandler", "MultiGraphitePickleHandler": "GraphitePickleHandler"}
 """Handlers that send the same to several hosts: an output for each."""
+
+ALSO = {"HostedGraphiteHandler": "GraphiteHandler"}
+"""Handlers that are another one with settings of their own: that one's output."""
+
+INSTEAD = {"GraphiteHandler": ("proto", "udp", "graphite_udp")}
+"""Handler -> a setting, how its value begins, and the output that takes the handler's place then."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "HostedGraphiteHandler": {"host": "carbon.hostedgraphite.com", "apikey": ""},
+    "ArchiveHandler": {"when": "midnight", "rollover_interval": 1, "days": 7},
+}
+"""Handler -> settings that it has where the file says nothing, and that an output has otherwise."""
 
 RENAMED = {"ArchiveHandler": {"log_file": "path"}}
 """Handler's setting -> output's option, where they have different names."""
@@ -26,17 +45,42 @@ _GRAPHITE = {
     "flow_info": "addresses are used as the resolver gives them",
     "scope_id": "addresses are used as the resolver gives them; write it into the host: fe80::1%eth0",
 }
-_ROTATION = "the file is not rotated here: logrotate may move it away at any time"
 LEFT_OUT = {
     "": {"server_error_interval": "a fault is said when it begins and when it ends"},
-    "GraphiteHandler": {**_GRAPHITE, "proto": "lines always go over TCP"},
+    "GraphiteHandler": {**_GRAPHITE, "proto": "lines go over TCP or UDP as it says, to whatever address the resolver gives"},
     "GraphitePickleHandler": {**_GRAPHITE, "proto": "pickles always go over TCP"},
     "ArchiveHandler": {
-        "when": _ROTATION,
-        "days": _ROTATION,
-        "rollover_interval": _ROTATION,
         "encoding": "the file is UTF-8",
         "propagate": "the log is no place for samples",
     },
 }
 """Handler ("": any) -> settings that do nothing here, and why."""
+
+
+def _archive(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any] | str]:
+    """As TimedRotatingFileHandler of Python's logging takes `when`, `interval` and `backupCount`."""
+    when, interval = str(settings["when"]).strip().upper(), str(settings["rollover_interval"]).strip()
+    made: dict[str, tuple[str, Any] | str] = {"days": ("keep", settings["days"]), "rollover_interval": "it counts in `when`"}
+    if when == "MIDNIGHT":
+        made["when"] = ("rotate_every", "1d")
+        made["rollover_interval"] = "the file is rotated at each midnight"
+    elif when in ("S", "M", "H", "D"):
+        made["when"] = ("rotate_every", f"{interval}{when.lower()}")
+        made["rollover_interval"] = "the file is rotated at the clock's multiples of it, not counted from the start"
+    elif when[:1] == "W":
+        made["when"] = ("rotate_every", f"{interval}w")
+        made["rollover_interval"] = "weeks begin on Mondays here, whatever the day that `when` names"
+    else:
+        made["when"] = "there is no such interval: the file is not rotated"
+    return made
+
+
+def _hosted(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any] | str]:
+    return {"apikey": ("key", str(settings["apikey"]).lower().strip())}
+
+
+MADE: dict[str, Callable[[Mapping[str, Any]], dict[str, tuple[str, Any] | str]]] = {
+    "ArchiveHandler": _archive,
+    "HostedGraphiteHandler": _hosted,
+}
+"""Handler -> what becomes of some of its settings: each one's (option, value), or why it does nothing."""

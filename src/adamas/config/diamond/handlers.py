@@ -8,7 +8,7 @@ from itertools import chain, count
 import adamas
 from adamas.config.diamond.translation import LEGACY, Translation, listed
 from adamas.option import suggest
-from adamas.outputs._diamond import LEFT_OUT, MANY, NO_OUTPUT, RENAMED
+from adamas.outputs._diamond import ALSO, DEFAULTS, INSTEAD, LEFT_OUT, MADE, MANY, NO_OUTPUT, RENAMED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,17 +46,21 @@ class Handlers:
             self.to.warn("handlers: there is none: nothing is sent", "server", "handlers")
         for dotted in wanted:
             name = dotted.rpartition(".")[2]
-            effective = {**default, **self.to.settings.section("handlers", name)}
-            one = MANY.get(name, name)
+            effective = {**DEFAULTS.get(name, {}), **default, **self.to.settings.section("handlers", name)}
+            one = MANY.get(name) or ALSO.get(name, name)
             if name in NO_OUTPUT:
                 self.to.note(f"{name}: {NO_OUTPUT[name]}", "server", "handlers")
             elif one in successors:
-                found = self.to.registry.find("outputs", successors[one])
+                setting, begins, instead = INSTEAD.get(one, ("", "", ""))
+                type_name = (
+                    instead if setting and str(effective.get(setting)).strip().lower().startswith(begins) else successors[one]
+                )
+                found = self.to.registry.find("outputs", type_name)
                 assert found is not None
-                hosts: Sequence[Any] = listed(effective.get("host", "localhost")) if one != name else [None]
+                hosts: Sequence[Any] = listed(effective.get("host", "localhost")) if name in MANY else [None]
                 for host in hosts:
                     given = effective if host is None else {**effective, "host": host}
-                    self._native_output(name, one, successors[one], found.cls, given)
+                    self._native_output(name, one, type_name, found.cls, given)
             elif dotted.startswith(SHIPPED) and not _ships(dotted):
                 words = f"{name}: Diamond has no handler {dotted}: what it delivered would not arrive"
                 self.to.wrong(f"{words}; take it out of `handlers` to go on without", "server", "handlers")
@@ -81,13 +85,20 @@ class Handlers:
         self.to.put((*at, "naming"), "diamond", "handlers", name)
         renamed = RENAMED.get(one, {})
         left_out = {**LEFT_OUT[""], **LEFT_OUT.get(one, {})}
+        made = MADE[name](effective) if name in MADE else {}
         address = "address" in cls.options and {"host", "port"} & set(effective)
         for key, value in effective.items():
             own = key in self.to.settings.section("handlers", name)
             origin = ("handlers", name if own else "default", key)
             if address and key in ("host", "port"):
                 continue
-            if key in left_out:
+            if key in made:
+                becomes = made[key]
+                if isinstance(becomes, tuple):
+                    self.to.put((*at, becomes[0]), becomes[1], *origin)
+                elif own:
+                    self.to.note(f"{name}: {key}: {becomes}", *origin)
+            elif key in left_out:
                 if own:
                     self.to.note(f"{name}: {key}: {left_out[key]}", *origin)
             elif renamed.get(key, key) in cls.options:
