@@ -104,15 +104,18 @@ class Spill:
     @property
     def hangs(self) -> bool:
         """Whether the disk has not answered for a while."""
-        since = self._since
-        return bool(since) and time.monotonic() - since > HANGS
+        return self._unanswered() > HANGS
 
     @property
     def trouble(self) -> str:
         """What is wrong with the spool ("": nothing)."""
-        if self.hangs:
-            return f"the spool's disk has not answered for {time.monotonic() - self._since:.0f} s"
+        if (seconds := self._unanswered()) > HANGS:
+            return f"the spool's disk has not answered for {seconds:.0f} s"
         return self.error or self.spool.error
+
+    def _unanswered(self) -> float:
+        since = self._since
+        return time.monotonic() - since if since else 0.0
 
     @property
     def blocked(self) -> bool:
