@@ -14,7 +14,7 @@ from urllib.parse import quote
 import cramjam
 import pytest
 import servers
-from agents import balanced
+from agents import RunningAgent, balanced
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from http_sink import UNPACK, HttpSink, Reply, Request
 from roundtrip import Trip, batches
@@ -218,6 +218,22 @@ def test_an_outage_of_prometheus_loses_nothing(tmp_path: Path, prometheus: Calla
         assert stored_at(server) == spelled(trip, sent)
     finally:
         again.stop()
+
+
+def test_an_agent_says_whose_samples_they_are(tmp_path: Path, prometheus: Callable[..., servers.Prometheus]) -> None:
+    """In a real agent the host's name comes from its configuration, as `instance`."""
+    server = prometheus()
+    config = '[agent]\nhostname = "edge-7"\ninterval = "1s"\nstate_dir = "{state}"\ndefaults = false\nlabels = { env = "prod" }\n'
+    config += "[web]\nenabled = false\n[history]\nenabled = false\n[collectors.loadavg]\n[collectors.cpu]\n"
+    running = RunningAgent(tmp_path, config + f'[outputs.remote_write]\nurl = "{server.url}"\n')
+    try:
+        running.wait(lambda s: s["outputs"][0]["ledger"]["delivered"] > 100, 20)
+        assert running.stop()[0] == 0
+        (load,) = server.query("node_load1")
+        assert load["metric"] == {"__name__": "node_load1", "instance": "edge-7", "env": "prod"}
+        assert server.query('node_cpu_seconds_total{instance="edge-7", mode="user"}')
+    finally:
+        running.end()
 
 
 def test_what_is_refused_is_kept(tmp_path: Path, prometheus: Callable[..., servers.Prometheus]) -> None:

@@ -87,7 +87,11 @@ class Protobuf:
 
 
 class Json:
-    """The JSON encoding: 64-bit integers are text, enumerations numbers."""
+    """The JSON encoding: times are text, enumerations numbers.
+
+    A value that is an integer is a number, too. Protobuf's mapping would have it as text, and has receivers take both; those made
+    with Rust's opentelemetry-proto silently drop a value that is text.
+    """
 
     content_type = "application/json"
     whole, double = b'"asInt":', b'"asDouble":'
@@ -250,7 +254,7 @@ def partial(body: bytes, encoding: Protobuf | Json) -> tuple[int, str]:
 def _integer(value: Value) -> bytes:
     if not LEAST <= value <= MOST:
         raise struct.error("not within 64 bits")
-    return b'"%d"' % value
+    return b"%d" % value
 
 
 def _json(value: object) -> str:
