@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
 TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
+# Half of `timeout`: a peer that vanishes is known of within the whole of it, also when the next send is seconds away, or when
+# a probe of the idle connection was answered just before (keepalive gives up after this time, too: tcp(7)).
 SIOCOUTQ = 0x5411
 SEND_BUFFER = 256 << 10
 
@@ -112,10 +114,10 @@ class Stream(Tls):
         sock = dial(host, port, self.timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(self.timeout * 1000))
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(max(1.0, self.timeout / 2) * 1000))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for setting, seconds in ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 2)):
+            for setting, seconds in ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 5)):
                 sock.setsockopt(socket.IPPROTO_TCP, setting, seconds)
             return self._encrypted(sock, host) if self.tls else sock
         except BaseException:
@@ -131,9 +133,11 @@ class Stream(Tls):
             raise ConnectionError(f"the server's certificate is not accepted: {error.verify_message}") from None
 
     def send(self, payload: bytes) -> None:
-        """Hand the payload to the kernel; arrival is `confirm`'s business."""
+        """Hand the payload to the kernel; arrival is `confirm`'s business. A slow peer has time for as long as it reads."""
         assert self.socket is not None
-        self.socket.sendall(payload)
+        rest = memoryview(payload)
+        while rest:
+            rest = rest[self.socket.send(rest) :]
 
     def confirm(self) -> None:
         """Say that we are done and wait for the peer to say so too, then forget the connection.
@@ -157,11 +161,23 @@ class Stream(Tls):
         self._hang_up()
 
     def _half_close(self, sock: socket.socket) -> None:
+        """Say that nothing more comes and wait for the peer's end of file: while it goes on reading, and `timeout` longer."""
         sock.shutdown(socket.SHUT_WR)
+        left = self._unacknowledged(sock)
         end = time.monotonic() + self.timeout
-        while sock.recv(65536):
+        sock.settimeout(min(1.0, self.timeout))
+        while True:
+            try:
+                if not sock.recv(65536):
+                    return
+            except TimeoutError as error:
+                if error.errno:  # the kernel's word: the peer is gone
+                    raise
+                before, left = left, self._unacknowledged(sock)
+                if left < before:
+                    end = time.monotonic() + self.timeout
             if time.monotonic() > end:
-                raise Retry("the peer talks on instead of closing the connection")
+                raise Retry("the peer does not close the connection")
 
     @staticmethod
     def _say_goodbye(sock: socket.socket) -> None:
