@@ -118,13 +118,13 @@ class Rrdcached(Stream):
                 for line in absent:
                     del refused[line]
                 refused |= self._batch(absent)
+            for words in refused.values():
+                if b"Permission denied" in words:
+                    raise Retry(f"{words.decode(errors='replace')}; see directory")
         except BaseException:
             if len(self._doubtful) < DOUBTFUL:
                 self._doubtful.update(lines)
             raise
-        for words in refused.values():
-            if b"Permission denied" in words:
-                raise Retry(f"{words.decode(errors='replace')}; see directory")
         late = [line for line, words in refused.items() if b"illegal attempt to update" in words]
         for line in late:
             if line in self._doubtful:
