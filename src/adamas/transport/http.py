@@ -113,7 +113,7 @@ class Http(Tls):
         return zlib.decompress(payload, WINDOWS[self.compression])
 
     def divide(self, body: bytes) -> list[tuple[bytes, int]]:
-        """A body that is too large in two, with how many points each is; nothing where it cannot be divided. See `halves`."""
+        """A body that is too large in two, with how many points each is; nothing where it cannot be. See `halves`."""
         return []
 
     def encode_headers(self) -> dict[str, str]:
@@ -172,7 +172,7 @@ class Http(Tls):
         if self.passes(status):
             raise Retry(words, after(headers.get("retry-after", "")))
         plain = self.unpack(payload)
-        if status == TOO_LARGE:
+        if self.too_large(status, body):
             if parts := self.divide(plain):
                 self.post_all((self.pack(part), points) for part, points in parts)
                 return
@@ -195,6 +195,10 @@ class Http(Tls):
     def passes(self, status: int) -> bool:
         """Whether what this status says may be over later."""
         return status in LATER or status >= 500
+
+    def too_large(self, status: int, body: bytes) -> bool:
+        """Whether the answer says that less would be taken."""
+        return status == TOO_LARGE
 
     def accepted(self, body: bytes) -> None:
         """What the backend says of a request that it took; Rejected where it took only a part."""
@@ -268,6 +272,16 @@ def halves(body: bytes) -> list[tuple[bytes, int]]:
         cut = body.rfind(b"\n", 0, max(0, len(body) // 2)) + 1
     parts = [part for part in (body[:cut], body[cut:]) if part]
     return [(part, part.count(b"\n")) for part in parts] if len(parts) == 2 else []
+
+
+def array_halves(body: bytes) -> list[tuple[bytes, int]]:
+    """A JSON array with a point in each of its lines in two halves, with how many each has; nothing where there is one only."""
+    cut = body.find(b",\n", len(body) // 2)
+    if cut < 0:
+        cut = body.rfind(b",\n")
+    if cut < 0:
+        return []
+    return [(part, part.count(b",\n") + 1) for part in (body[:cut] + b"]", b"[" + body[cut + 2 :])]
 
 
 def _one_line(value: str) -> bool:
