@@ -113,8 +113,14 @@ def label_name(text: str) -> str:
 
 
 def _printable(value: str) -> str:
-    # What came in as bytes that are not UTF-8 goes out as \xNN.
-    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    # What came in as bytes that are not UTF-8 goes out as \xNN; half a character, as JSON may have it, as its bytes do.
+    if value.isascii():
+        return value
+    try:
+        raw = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raw = value.encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "backslashreplace")
 
 
 class Naming:
