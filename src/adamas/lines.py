@@ -161,6 +161,8 @@ class LineEncoder:
         assert self._fit is not None
         own = (point.name, point.labels)
         fitted = self._fit(point)
+        if fitted is point and self._taken.setdefault(own, own) == own:
+            return point  # as most are: nothing is kept but its name
         number = 1
         while fitted is not None and self._taken.setdefault((fitted.name, fitted.labels), own) != own:
             self.naming.collisions[fitted.name] = series.source.instance
