@@ -404,16 +404,56 @@ def test_statuses_mean_what_the_specification_says(sink: Callable[..., HttpSink]
         assert raised.value.after == (7 if status in (429, 502, 503, 504) else 0)
 
 
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_what_is_too_large_is_divided(tmp_path: Path, sink: Callable[..., HttpSink], encoding: str) -> None:
+    backend = sink(lambda request: Reply(413 if len(request.body) > 30_000 else 200, b"too large"))
+    trip = Trip(tmp_path, "otlp", {"url": backend.url, "encoding": encoding})
+    sent = batches(2)
+    assert trip.go(sent)["delivered"] == 2000
+    whole = service.ExportMetricsServiceRequest()
+    for request in backend.requests:
+        if len(request.body) <= 30_000:
+            whole.MergeFrom(message(encoding, request.body))
+    assert len(whole.resource_metrics) > 4
+    assert numbers(whole) == numbers(message(encoding, trip.output.unpack(trip.output.encode(sent))))
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_what_cannot_be_divided_is_refused(tmp_path: Path, sink: Callable[..., HttpSink], encoding: str) -> None:
+    trip = Trip(tmp_path, "otlp", {"url": sink(lambda request: Reply(413)).url, "encoding": encoding})
+    (sent,) = runs((1, 2))
+    assert trip.go([sent])["dropped"] == {"rejected": 5}
+
+
+def numbers(request: service.ExportMetricsServiceRequest, attributes: int = 2) -> list[bytes]:
+    """Every point of a request with its metric's head, in any order."""
+    found = []
+    for resource in request.resource_metrics:
+        assert len(resource.resource.attributes) == attributes and resource.scope_metrics[0].scope.name == "adamas"
+        for metric in resource.scope_metrics[0].metrics:
+            for point in (metric.sum if metric.HasField("sum") else metric.gauge).data_points:
+                one = metrics_pb2.Metric(name=metric.name, description=metric.description, unit=metric.unit)
+                if metric.HasField("sum"):
+                    one.sum.is_monotonic = metric.sum.is_monotonic
+                    one.sum.aggregation_temporality = metric.sum.aggregation_temporality
+                    one.sum.data_points.append(point)
+                else:
+                    one.gauge.data_points.append(point)
+                found.append(one.SerializeToString(deterministic=True))
+    return sorted(found)
+
+
 class Receiver(metrics_service_pb2_grpc.MetricsServiceServicer):  # type: ignore[misc]
     """grpcio's own server with the official messages; it fails as the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 4 << 20) -> None:
         self.got: list[service.ExportMetricsServiceRequest] = []
         self.metadata: list[dict[str, str]] = []
+        self.words = "the backend's words"
         self.failures: list[tuple[grpc.StatusCode, float | None]] = []
         self.answer = service.ExportMetricsServiceResponse()
         self._pool = ThreadPoolExecutor(2)
-        self.server = grpc.server(self._pool)
+        self.server = grpc.server(self._pool, options=[("grpc.max_receive_message_length", most)])
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self, self.server)
         self.port = 0
 
@@ -428,7 +468,7 @@ class Receiver(metrics_service_pb2_grpc.MetricsServiceServicer):  # type: ignore
                     number(1, code.value[0]) + text(2, "no") + block(3, text(1, "type.googleapis.com/other")) + block(3, detail)
                 )
                 context.set_trailing_metadata((("grpc-status-details-bin", status),))
-            context.abort(code, "the backend's words")
+            context.abort(code, self.words)
         self.got.append(request)
         return self.answer
 
@@ -470,6 +510,21 @@ def test_grpc_is_read_by_the_official_library(tmp_path: Path, receiver: Receiver
     assert metadata["user-agent"].startswith("adamas/")
 
 
+def test_grpc_divides_what_is_too_large(tmp_path: Path) -> None:
+    small = Receiver(30_000)
+    try:
+        trip = Trip(tmp_path, "otlp_grpc", {"url": small.start()})
+        sent = batches(2)
+        assert trip.go(sent)["delivered"] == 2000
+        whole = service.ExportMetricsServiceRequest()
+        for request in small.got:
+            whole.MergeFrom(request)
+        assert len(whole.resource_metrics) > 4
+        assert numbers(whole) == numbers(message("protobuf", trip.output.encode(sent)))
+    finally:
+        small.stop()
+
+
 def test_grpc_partial_success(tmp_path: Path, receiver: Receiver) -> None:
     receiver.answer = partial(17, "too old")
     trip = Trip(tmp_path, "otlp_grpc", {"url": receiver.start()})
@@ -498,8 +553,12 @@ def test_grpc_codes_mean_what_the_specification_says(receiver: Receiver) -> None
             output.send(payload)
         assert raised.value.after == 7.5
     output.send(payload)
-    output.close()
     assert len(receiver.got) == 1
+    receiver.words = "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes"  # as tonic says it
+    receiver.failures = [(grpc.StatusCode.OUT_OF_RANGE, None)]
+    output.send(payload)
+    output.close()
+    assert [len(numbers(request, 1)) for request in receiver.got] == [1000, 500, 500]
 
 
 def test_grpc_over_tls(tmp_path: Path, receiver: Receiver) -> None:

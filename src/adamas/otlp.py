@@ -20,12 +20,18 @@ from adamas.starts import Starts
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, TypeAlias
 
     from adamas.lines import LineEncoder, Plan
     from adamas.metric import Batch, Value
     from adamas.naming import Naming, Point
 
+    Metric: TypeAlias = tuple[Callable[[list[Any]], Any], list[Any]]
+    """How to make it again with some points, and its points."""
+
 CUMULATIVE = 2
+GAUGE, SUM = 5, 7
+"""The fields of a Metric that have its points."""
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
 """What `as_int` holds."""
 _STAMP = struct.Struct("<Q")
@@ -65,7 +71,7 @@ class Protobuf:
                 points.append(point)
                 length += len(point) + 18
             about = number(2, CUMULATIVE) + number(3, 1) if group.sum else b""
-            data = tag(7 if group.sum else 5, 2) + varint(len(about) + length) + about
+            data = tag(SUM if group.sum else GAUGE, 2) + varint(len(about) + length) + about
             named = text(1, group.name) + text(2, group.help) + text(3, group.unit)
             points[0] = b"\x12" + varint(len(named) + len(data) + length) + named + data + points[0]
             heads += points
@@ -84,6 +90,24 @@ class Protobuf:
         about = b"".join([block(1, self.attribute(k, v)) for k, v in resource.items()])
         scope = block(1, text(1, "adamas") + text(2, __version__)) + b"".join(bodies)
         return block(1, block(1, about) + block(2, scope))
+
+    def apart(self, message: bytes) -> tuple[Callable[[list[Any]], bytes], list[Metric]]:
+        """How to make a message of other metrics, and its metrics."""
+        whole = _blocks(dict(_blocks(message))[1])
+        scope = _blocks(dict(whole)[2])
+
+        def again(metrics: list[Any]) -> bytes:
+            return block(1, block(1, whole[0][1]) + block(2, block(1, scope[0][1]) + b"".join([block(2, m) for m in metrics])))
+
+        return again, [self._metric(metric) for field, metric in scope if field == 2]
+
+    def _metric(self, metric: bytes) -> Metric:
+        parts = _blocks(metric)
+        field, data = parts.pop()
+        named = b"".join([block(number, value) for number, value in parts])
+        about = number(2, CUMULATIVE) + number(3, 1) if field == SUM else b""
+        points = [point for _, point in _blocks(data)]
+        return lambda some: named + block(field, about + b"".join([block(1, point) for point in some])), points
 
 
 class Json:
@@ -134,6 +158,21 @@ class Json:
         scope = f'{{"scope":{_json({"name": "adamas", "version": __version__})},"metrics":['.encode()
         head = f'{{"resourceMetrics":[{{"resource":{{"attributes":{self.attributes(resource.items())}}},"scopeMetrics":['.encode()
         return head + scope + b",".join(bodies) + b"]}]}]}"
+
+    def apart(self, message: bytes) -> tuple[Callable[[list[Any]], bytes], list[Metric]]:
+        """How to make a message of other metrics, and its metrics."""
+        whole = json.loads(message)
+        scope = whole["resourceMetrics"][0]["scopeMetrics"][0]
+
+        def again(metrics: list[Any]) -> bytes:
+            resource = {**whole["resourceMetrics"][0], "scopeMetrics": [{**scope, "metrics": metrics}]}
+            return _json({"resourceMetrics": [resource]}).encode()
+
+        return again, [self._metric(metric) for metric in scope["metrics"]]
+
+    def _metric(self, metric: dict[str, Any]) -> Metric:
+        kind = "sum" if "sum" in metric else "gauge"
+        return lambda some: {**metric, kind: {**metric[kind], "dataPoints": some}}, metric[kind]["dataPoints"]
 
 
 class Group:
@@ -232,6 +271,21 @@ class OtlpEncoder:
         return _Layout(self.encoding, [group for group, _ in groups.values()], order, mark)
 
 
+def halves(message: bytes, encoding: Protobuf | Json) -> list[tuple[bytes, int]]:
+    """A request in two, with how many points each has; nothing where it has but one."""
+    again, metrics = encoding.apart(message)
+    total = sum([len(points) for _, points in metrics])
+    room = total // 2
+    first, second = [], []
+    for metric, points in metrics:
+        if room > 0:
+            first.append(metric(points[:room]))
+        if len(points) > room:
+            second.append(metric(points[max(0, room) :]))
+        room -= len(points)
+    return [(again(first), total // 2), (again(second), total - total // 2)] if total > 1 else []
+
+
 def partial(body: bytes, encoding: Protobuf | Json) -> tuple[int, str]:
     """(points that were refused, the words) of an ExportMetricsServiceResponse; (0, "") where nothing was, or it says nothing."""
     refused, said = 0, ""
@@ -249,6 +303,11 @@ def partial(body: bytes, encoding: Protobuf | Json) -> tuple[int, str]:
     except (ValueError, AttributeError, TypeError):
         return 0, ""
     return refused, said
+
+
+def _blocks(body: bytes) -> list[tuple[int, bytes]]:
+    """The fields that are messages or text."""
+    return [(field, value) for field, value in fields(body) if isinstance(value, bytes)]
 
 
 def _integer(value: Value) -> bytes:

@@ -8,7 +8,8 @@ are Gauges. A value arrives exactly, as a 64-bit integer or a double.
 An answer confirms what it is for. Where the backend took a part (partial success), the number that it refused is counted.
 CANCELLED, DEADLINE_EXCEEDED, ABORTED, OUT_OF_RANGE, UNAVAILABLE, DATA_LOSS, and RESOURCE_EXHAUSTED with a time to wait, are tried
 again, as the specification says; other errors are not. It says so of UNAUTHENTICATED, PERMISSION_DENIED and UNIMPLEMENTED, too:
-those are tried again all the same, since what is wrong there is not the samples.
+those are tried again all the same, since what is wrong there is not the samples. A request that is larger than the backend takes
+(by default 4 MiB in most) is divided.
 
 Tested against Rotel 0.0.1a15 and grpcio's own server with the official messages (opentelemetry-proto 1.45).
 
@@ -22,7 +23,7 @@ import os
 from urllib.parse import urlsplit
 
 from adamas import Rejected, Retry, Secret, __version__, log, option
-from adamas.otlp import OtlpEncoder, Protobuf, partial
+from adamas.otlp import OtlpEncoder, Protobuf, halves, partial
 from adamas.protobuf import fields
 from adamas.transport.tls import Tls
 
@@ -40,6 +41,8 @@ RETRIED = ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAIL
 OURS = ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")
 """Codes that say that the call is set up wrongly, not that its samples are bad."""
 EXHAUSTED = "RESOURCE_EXHAUSTED"
+TOO_LARGE = ("larger than max", "length too large")
+"""What servers say of a message that is too large, those of grpc and of tonic (which calls it OUT_OF_RANGE)."""
 LONGEST = 3600.0
 """The most seconds that a peer can have us wait."""
 
@@ -120,7 +123,7 @@ class OtlpGrpc(Tls):
         self._export = self._channel.unary_unary(EXPORT)
 
     def send(self, payload: bytes) -> None:
-        """One call. Retry or Rejected, as its status says."""
+        """One call, or as many as it takes. Retry or Rejected, as its status says."""
         import grpc
 
         metadata = [(name.lower(), value) for name, value in self.headers.items()]
@@ -129,12 +132,31 @@ class OtlpGrpc(Tls):
         try:
             answer = self._export(payload, timeout=self.timeout, metadata=metadata)
         except grpc.RpcError as error:
-            raise self._failure(error.code().name, error.details() or "", error.trailing_metadata() or ()) from None
+            details = error.details() or ""
+            if not any(words in details for words in TOO_LARGE):
+                raise self._failure(error.code().name, details, error.trailing_metadata() or ()) from None
+            parts = halves(payload, self._form)
+            if not parts:
+                raise Rejected(details) from None
+            self._send_all(parts)
+            return
         refused, said = partial(answer, self._form)
         if refused:
             raise Rejected(said or "the backend refused a part", refused)
         if said:
             log.warning(self.instance, f"the backend says: {said}")
+
+    def _send_all(self, parts: Iterable[tuple[bytes, int]]) -> None:
+        """A call for each (payload, points); Rejected, with all that were refused, when the last is through."""
+        points, words = 0, ""
+        for payload, count in parts:
+            try:
+                self.send(payload)
+            except Rejected as error:
+                points += error.points or count
+                words = words or str(error)
+        if points:
+            raise Rejected(words, points)
 
     def _failure(self, code: str, details: str, trailing: Iterable[tuple[str, str | bytes]]) -> Retry | Rejected:
         if self.bearer_token:
@@ -145,7 +167,7 @@ class OtlpGrpc(Tls):
             return Retry(f"{words}; see url and what logs in")
         if code in RETRIED or (code == EXHAUSTED and wait is not None):
             return Retry(words, wait or 0.0)
-        return Rejected(words + ("; a smaller `batch` may help" if code == EXHAUSTED else ""))
+        return Rejected(words)
 
     def close(self) -> None:
         """Hang up."""
