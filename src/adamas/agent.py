@@ -24,7 +24,7 @@ from adamas.host import Host
 from adamas.naming import Naming, clean_node
 from adamas.pipeline import Intake
 from adamas.runner import Runner, Task
-from adamas.sender import Sender, left_behind
+from adamas.sender import SPOOLS, Sender, left_behind, places
 from adamas.worker import Worker, isolate, isolate_output
 
 TYPE_CHECKING = False
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
     from adamas.output import Output
     from adamas.web import WebServer
 
-SPOOLS = "spool"
-"""Where the spools are, in the state directory."""
-LETTERS = "dead-letters"
-"""Where payloads are that a backend refused."""
 STALE = 3.5
 """Intervals after which a collector's last values are shown no more."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
@@ -198,9 +194,7 @@ class Agent:
         output.spell(self._naming(output.naming or type(output).default_naming))
         if output.isolation == "process":
             isolate_output(output, self.worker, instance.origin, instance.values)
-        name, state = clean_node(instance.name), self.config.state_dir
-        place = (os.path.join(state, SPOOLS, name), os.path.join(state, LETTERS, f"{name}.jsonl"))
-        sender = Sender(output, *(place if self._has_state else ()))
+        sender = Sender(output, *(places(self.config.state_dir, instance.name) if self._has_state else ()))
         before = self.senders.get(instance.name)
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest

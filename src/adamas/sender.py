@@ -18,6 +18,7 @@ from adamas import log
 from adamas.errors import DeliveryError, Rejected, Retry
 from adamas.ledger import Ledger
 from adamas.letters import DeadLetters
+from adamas.naming import clean_node
 from adamas.queue import Queue
 
 TYPE_CHECKING = False
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from adamas.spill import Spill
     from adamas.spool import Record
 
+SPOOLS, LETTERS = "spool", "dead-letters"
+"""Where the spools are in the state directory, and the payloads that a backend refused."""
 BASE, CAP, DOUBLINGS = 1.0, 30.0, 5
 """Seconds of the first slot in which it is tried again, of the longest, and how often they double until then."""
 ASKED = 600.0
@@ -85,26 +88,30 @@ class Sender:
     def _begin_spill(self) -> Spill | None:
         """The way to the disk, made when it is wanted first: an output that delivers needs none of it.
 
-        Several threads may want it first at the same time, and two of them would be two owners of one directory.
+        Several threads may want it first at the same time, and two of them would be two owners of one directory. None where it
+        cannot be made now: the code itself comes from a disk, and needs a descriptor and a thread.
         """
         if self._spill is None and self._directory:
             with self._spill_once:
-                if self._spill is None:
-                    from adamas.spill import Spill
+                try:
+                    if self._spill is None:
+                        from adamas.spill import Spill
 
-                    self._spill = Spill(
-                        self.name,
-                        self._directory,
-                        self.output.spool,
-                        self.queue,
-                        self.ledger,
-                        self.output.encode,
-                        self._to_disk,
-                        self._wake,
-                        dialect=self.output.dialect,
-                        fullest=self.output.disk_ratio,
-                        free=self.output.disk_free,
-                    )
+                        self._spill = Spill(
+                            self.name,
+                            self._directory,
+                            self.output.spool,
+                            self.queue,
+                            self.ledger,
+                            self.output.encode,
+                            self._to_disk,
+                            self._wake,
+                            dialect=self.output.dialect,
+                            fullest=self.output.disk_ratio,
+                            free=self.output.disk_free,
+                        )
+                except Exception as error:
+                    log.warning(self.name, f"no spool: {error}; samples wait in memory")
         return self._spill
 
     def _to_disk(self) -> bool:
@@ -210,7 +217,7 @@ class Sender:
 
     def _live(self) -> bool:
         """Whether batches are sent from memory."""
-        if self._directory and self.output.buffer == "write_through" and not (self._spill is not None and self._spill.blocked):
+        if self._spill is not None and self.output.buffer == "write_through" and not self._spill.blocked:
             return False
         if not self._directory and time.monotonic() < self._resume_at:
             return False  # what waits is in memory, new batches behind it
@@ -415,6 +422,12 @@ class Sender:
             self.output.close()
         except Exception as error:
             log.debug(self.name, f"closing: {error!r}")
+
+
+def places(state_dir: str, name: str) -> tuple[str, str]:
+    """The directory of an output's spool, and its dead-letter file."""
+    clean = clean_node(name)
+    return os.path.join(state_dir, SPOOLS, clean), os.path.join(state_dir, LETTERS, f"{clean}.jsonl")
 
 
 def left_behind(directory: str) -> bool:

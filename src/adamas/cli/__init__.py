@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         ("replay", "send what waits to its output now (the agent stopped)"),
     ):
         one = actions.add_parser(action, help=help)
+        one.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help="the configuration")
         if action != "ls":
             one.add_argument("output", metavar="OUTPUT")
         if action == "show":

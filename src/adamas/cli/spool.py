@@ -12,10 +12,11 @@ import shutil
 import sys
 import time
 
+from adamas import log
 from adamas.cli import terminal
 from adamas.cli.sampling import loaded
 from adamas.naming import Naming, clean_node
-from adamas.sender import Sender
+from adamas.sender import SPOOLS, Sender, places
 from adamas.spill import DIALECT
 from adamas.spool import BLOCK, SMALLEST, Cursor, Disk, InUse, Scan, Spool, segments
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from adamas.spool import Record
 
 SHOWN = 64 << 10
+MOMENT = 0.05
 
 
 class Look:
@@ -69,9 +71,16 @@ class Look:
             except FileNotFoundError:
                 continue  # delivered and removed while we looked
             try:
-                size, at = os.fstat(fd).st_size, 0
-                scan = Scan(Disk(), fd, size, beyond, patient=False)
-                while found := scan.next(at):
+                at, last = 0, beyond is None
+                scan = Scan(Disk(), fd, os.fstat(fd).st_size, beyond, patient=False)
+                while True:
+                    if (found := scan.next(at)) is None:
+                        if last and at < scan.size:
+                            last = False  # an agent may be about to write the rest of it
+                            time.sleep(MOMENT)
+                            scan.size = os.fstat(fd).st_size
+                            continue
+                        break
                     record, after = found
                     self.damaged += after - at - len(record)
                     self.read += after - at
@@ -79,8 +88,8 @@ class Look:
                     self.waiting += record.count if record.end > self.acked else 0
                     at, end = after, max(end, record.end)
                     yield record
-                self.damaged += size - at
-                self.read += size - at
+                self.damaged += scan.size - at
+                self.read += scan.size - at
                 self.unreadable = self.unreadable or scan.unreadable is not None
             finally:
                 os.close(fd)
@@ -92,7 +101,7 @@ def command(arguments: argparse.Namespace) -> int:
     config = loaded(arguments.config)
     if config is None:
         return 1
-    folder = os.path.join(config.state_dir, "spool")
+    folder = os.path.join(config.state_dir, SPOOLS)
     try:
         names = sorted(n for n in os.listdir(folder) if os.path.isdir(os.path.join(folder, n)))
     except FileNotFoundError:
@@ -107,6 +116,8 @@ def command(arguments: argparse.Namespace) -> int:
     directory = os.path.join(folder, arguments.output)
     try:
         return ACTIONS[arguments.action](config, directory, arguments)
+    except BrokenPipeError:
+        raise
     except InUse:
         return _bad(f"{directory}: an agent uses it; stop it first")
     except OSError as error:
@@ -153,7 +164,11 @@ def _ls(config: Config, folder: str, names: list[str]) -> int:
         directory = os.path.join(folder, name)
         try:
             look = _walked(directory, f"reading {name}")
-            state = "in use" if _in_use(directory) else "waits" if name in outputs else "its output is gone"
+            state = "waits" if look.waiting else "empty"
+            if name not in outputs:
+                state = "its output is gone"
+            if _in_use(directory):
+                state = "in use"
         except OSError as error:
             code = _bad(f"{error.filename or directory}: {error.strerror}")
             continue
@@ -267,7 +282,8 @@ def _replay(config: Config, directory: str, arguments: argparse.Namespace) -> in
     output = instance.cls({**instance.values, "buffer": "spill"}, instance.name)
     naming = output.naming or type(output).default_naming
     output.spell(Naming(naming, config.prefix if naming in ("path", "diamond") else (), config.agent.labels))
-    sender = Sender(output, directory)
+    log.set_level("error")  # what goes wrong is said below
+    sender = Sender(output, directory, places(config.state_dir, instance.name)[1])
     sender.start()
     end = time.monotonic() + arguments.seconds
     total, progress, told = 0, None, ""

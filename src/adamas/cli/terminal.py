@@ -117,11 +117,18 @@ def status(answer: dict[str, Any]) -> str:
         out.append(line)
         if o["error"]:
             out.append(colour(f"  {o['error']}", YELLOW))
+        if o["spool"] and o["spool"]["error"]:
+            out.append(colour(f"  spool: {o['spool']['error']}", RED))
         if dropped:
             out.append(colour("  dropped: " + ", ".join(f"{n} {reason}" for reason, n in ledger["dropped"].items()), YELLOW))
         if o["collisions"]:
             names = ", ".join(sorted(o["collisions"])[:5])
             out.append(colour(f"  {len(o['collisions'])} names met after cleaning and are kept apart: {names}", YELLOW))
+        if o["unfit"]:
+            names = ", ".join(sorted(o["unfit"])[:5])
+            out.append(colour(f"  {len(o['unfit'])} names cannot be carried: {names}", YELLOW))
+        if o["dead_letters"]["count"]:
+            out.append(colour(f"  {o['dead_letters']['count']} refused payloads are in {o['dead_letters']['path']}", YELLOW))
     if answer["history"] is not None:
         history = answer["history"]
         words = f"{history.get('series', 0)} series, {size(history.get('bytes', 0))}"

@@ -142,8 +142,9 @@ export class StatusView {
   }
 
   #output(o) {
-    const { ledger, queue } = o;
+    const { ledger, queue, spool } = o;
     const dropped = Object.entries(ledger.dropped);
+    const unfit = Object.keys(o.unfit);
     const lost = dropped.reduce((sum, [, n]) => sum + n, 0);
     const places = [
       ["delivered", ledger.delivered, "--green"],
@@ -159,6 +160,7 @@ export class StatusView {
       { class: "output", "aria-label": o.name },
       h("h3", {}, o.name, h("small", {}, `${o.type}${o.naming ? `, ${o.naming}` : ""}`), chip(o.state)),
       o.error ? h("p", { class: "problem" }, o.error) : null,
+      spool && spool.error ? h("p", { class: "problem" }, `Spool: ${spool.error}`) : null,
       h(
         "div",
         { class: "ledger" },
@@ -186,6 +188,9 @@ export class StatusView {
         ),
         fact("Last send", ago(o.last_send)),
         fact("Reconnects", count(o.reconnects)),
+        spool ? fact("Spool", `${text(spool.bytes, "By")} of ${text(spool.limit, "By")}`) : null,
+        o.dead_letters.count ? fact("Refused, kept in", o.dead_letters.path) : null,
+        unfit.length ? fact("Cannot be carried", `${count(unfit.length)} names, such as ${unfit[0]}`) : null,
         dropped.length ? fact("Dropped for", dropped.map(([reason, n]) => `${count(n)} ${reason}`).join(", ")) : null,
       ),
     );
