@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -213,6 +214,60 @@ def test_compression_is_done_in_pieces_and_goes_on_after_a_restart(tmp_path: Pat
     assert content(Path(f"{rotated}.gz")) == large
     assert path.read_text().split() == ["one", "two", *map(str, range(20))]
     again.close()
+
+
+WRITES = """
+import sys
+from adamas.outputs.file import File
+output = File({"path": sys.argv[1], "format": "csv", "rotate_size": 20_000, "compress": True, "keep": 0})
+number = int(sys.argv[2])
+while True:
+    lines = "".join(f"1,{n},,0\\n" for n in range(number, number + 500))
+    number += 500
+    output.open()
+    output.send(lines.encode())
+    print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Whatever it was at: writing, rotating, or in the middle of a .gz."""
+    path = tmp_path / "log"
+    acknowledged: list[range] = []
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    for life in range(8):
+        start = life * 10**6
+        argv = [sys.executable, "-c", WRITES, str(path), str(start)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            last = process.stdout.readline()
+            end = time.monotonic() + chance.uniform(0.01, 0.15)
+            while time.monotonic() < end:
+                last = process.stdout.readline()
+            process.kill()
+            last = (process.stdout.read().splitlines() or [last])[-1]
+        acknowledged.append(range(start, int(last)))
+    write(File({"path": str(path), "format": "csv", "rotate_size": 20_000, "compress": True, "keep": 0}), "1,-1,,0")
+    whole = "".join(map(content, parts(path)))
+    found = [int(row[1]) for row in csv.reader(io.StringIO(whole)) if row[-1] == "0" and len(row) == 4]
+    broken = [row for row in csv.reader(io.StringIO(whole)) if len(row) != 4 or row[-1] not in ("0", "value")]
+    print(f"{len(found)} lines in {len(parts(path))} files, {len(broken)} broken")
+    assert len(found) == len(set(found)), "nothing is there twice"
+    assert set().union(*acknowledged) <= set(found), "nothing that was delivered is lost"
+    assert len(broken) <= 8
+    assert len(parts(path)) > 20
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_half_a_line_gets_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("a 1 2\nb 1")
+    output = File({"path": str(path)})
+    write(output, "c 1 2")
+    write(output, "d 1 2")
+    assert path.read_text() == "a 1 2\nb 1\nc 1 2\nd 1 2\n"
 
 
 def test_a_folder_that_takes_no_new_name_stops_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

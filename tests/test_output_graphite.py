@@ -18,13 +18,14 @@ import servers
 from agents import RunningAgent, Sink, balanced
 from roundtrip import TIMES, Trip, batches
 
-from adamas import Batch
+from adamas import Batch, Rejected
 from adamas.config import load
 from adamas.lines import text
 from adamas.naming import Naming
 from adamas.outputs._carbon import clean_tags, series
 from adamas.outputs.graphite import Graphite
 from adamas.outputs.graphite_pickle import GraphitePickle
+from adamas.outputs.graphite_udp import GraphiteUdp
 from adamas.ring import Ring
 from adamas.sender import Sender
 
@@ -286,7 +287,7 @@ enabled = false
 [outputs.carbon]
 type = "graphite"
 routing = "consistent"
-timeout = "1s"
+timeout = "5s"
 """
 
 COUNT = '''"""Consecutive numbers."""
@@ -377,6 +378,7 @@ def test_a_dead_node_holds_up_its_own_part_only(agent: Callable[[str], RunningAg
         ({"address": ["a:1:x"], "routing": "failover"}, "a port from 0 to 65535"),
         ({"tags": True, "naming": "path"}, "has no labels"),
         ({"naming": "prometheus"}, "tags = true"),
+        ({"key": "two words"}, "one word"),
     ],
 )
 def test_options_that_do_not_go_together(values: dict[str, Any], wrong: str) -> None:
@@ -617,6 +619,51 @@ def test_datagrams_wait_while_nobody_listens(tmp_path: Path) -> None:
     assert {line.split(b" ")[0].decode() for line in lines} == {f"k.{name}" for name in expected(trip, sent[:1])}
     trip.sender.stop(time.monotonic() + 1)
     trip.sender.join(time.monotonic() + 2)
+
+
+class Moving(GraphiteUdp):
+    """The receiver's name is resolved before each send."""
+
+    name = "moving"
+    fresh = 0.0
+
+
+def test_a_receivers_name_is_resolved_anew() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(10)
+        senders = []
+        for kind in (Moving, GraphiteUdp):
+            output = kind({"address": f"127.0.0.1:{listener.getsockname()[1]}"})
+            for n in range(3):
+                output.open()
+                output.send(b"a %d 1\n" % n)
+                packet, sender = listener.recvfrom(100)
+                assert packet == b"a %d 1\n" % n
+                senders.append(sender)
+            output.address = "no.such.host.invalid:2003"
+            output.open()
+            output.send(b"the old address will do\n")
+            assert listener.recvfrom(100)[0] == b"the old address will do\n"
+            output.close()
+            with pytest.raises(OSError, match=r"(?i)name|resolution"):
+                output.open()
+    assert len(set(senders[:3])) == 3
+    assert len(set(senders[3:])) == 1
+
+
+def test_what_fits_in_no_datagram_is_given_up_and_the_rest_goes(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(10)
+        output = GraphiteUdp({"address": f"127.0.0.1:{listener.getsockname()[1]}"})
+        output.open()
+        long = b"x" * 70_000 + b" 1 2\n"
+        with pytest.raises(Rejected) as refused:
+            output.send(b"a 1 2\n" + long + b"b 1 2\n")
+        assert (refused.value.points, refused.value.refused) == (1, long)
+        assert listener.recv(100) + listener.recv(100) == b"a 1 2\nb 1 2\n"
+        output.close()
 
 
 def test_datagrams_hold_whole_lines_up_to_their_limit() -> None:

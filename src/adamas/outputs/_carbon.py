@@ -14,7 +14,6 @@ from adamas import Output, Secret, option
 from adamas.host import split_address, unix_path
 from adamas.lines import TIME, VALUE
 from adamas.naming import clean_path
-from adamas.ring import HASHES, Ring
 from adamas.transport.stream import Stream
 
 TYPE_CHECKING = False
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adamas.naming import Point
-    from adamas.ring import Node
+    from adamas.ring import Node, Ring
 
 NODE = 251
 """The most bytes between two dots: a node is a folder or a file (.wsp), whose name has 255."""
@@ -76,6 +75,13 @@ class Keyed(Named):
 
     key: Secret = option("", "The account's key, which goes before each name (Hosted Graphite)")
 
+    def check(self) -> list[str]:
+        """The key is one word."""
+        wrong = super().check()
+        if self.key and not re.fullmatch(r"[^\s.;]+", self.key):
+            wrong.append("key: expected one word, without dots")
+        return wrong
+
     def send(self, payload: bytes) -> None:
         """Put the key before each line, if there is one."""
         if self.key:
@@ -92,7 +98,7 @@ class Nodes(Named, Stream):
         "With several addresses: the first that answers, each in its turn, or for each series those that carbon's ring names",
         choices=("failover", "round_robin", "consistent"),
     )
-    hash: str = option("carbon_ch", "The ring's hash, as in carbon's ROUTER_HASH_TYPE", choices=tuple(HASHES))
+    hash: str = option("carbon_ch", "The ring's hash, as in carbon's ROUTER_HASH_TYPE", choices=("carbon_ch", "fnv1a_ch"))
     replication: int = option(1, "How many nodes get each series, as in carbon's REPLICATION_FACTOR", minimum=1)
     diverse: bool = option(True, "Have a series' replicas on different servers, as in carbon's DIVERSE_REPLICAS")
 
@@ -101,6 +107,8 @@ class Nodes(Named, Stream):
         self._ring: Ring | None = None
         node = (values or {}).get("node")
         if node is not None:
+            from adamas.ring import Ring  # only few have one
+
             self._ring = Ring([_node(one, self.port) for one in self.address], self.hash)
             self._own = _node(node, self.port)
             self.address = [node]

@@ -5,7 +5,8 @@ were measured, the kind and the unit. A CSV file (RFC 4180, lines end with a new
 labels as a JSON object, value. Lines have no place for labels, so that they go with the dotted namings only.
 
 A send is written whole or not at all: a part that was written before the disk was full is taken back. Delivered means written,
-and survives the agent; the kernel brings it to the disk in its own time.
+and survives the agent; the kernel brings it to the disk in its own time. An agent that is killed may leave half a line, which
+gets an end, and a send that the next one writes again where it had been in the spool.
 
 The file may be moved away at any time (logrotate): it is made anew. Or it is rotated here, by size, by time, or both: it is
 renamed to `PATH.2026-11-22`, with hour, minute and second where it is rotated more often, and `.1`, `.2` where there is one
@@ -54,6 +55,7 @@ class File(Output):
         self.path = os.path.expanduser(self.path)
         self._file: int | None = None
         self._rotation: Rotation | None = None
+        self._torn = False
 
     def check(self) -> list[str]:
         """Lines have no labels, and a terminal no size."""
@@ -127,6 +129,7 @@ class File(Output):
             self._file = None
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         found = os.fstat(self._file)
+        self._torn = stat.S_ISREG(found.st_mode) and _torn(self.path, found.st_size)
         if (self.rotate_size or self.rotate_every) and stat.S_ISREG(found.st_mode):
             if self._rotation is None:
                 from adamas.outputs._rotation import Rotation
@@ -148,9 +151,11 @@ class File(Output):
             assert self._file is not None
         size = os.fstat(self._file).st_size
         try:
-            view = memoryview(HEADER + payload if self.format == "csv" and not size else payload)
+            before = b"\n" if self._torn else HEADER if self.format == "csv" and not size else b""
+            view = memoryview(before + payload)
             while view:
                 view = view[os.write(self._file, view) :]
+            self._torn = False
         except OSError:
             try:
                 os.ftruncate(self._file, size)
@@ -167,6 +172,16 @@ class File(Output):
             self._file = None
         if self._rotation is not None:
             self._rotation.stop()
+
+
+def _torn(path: str, size: int) -> bool:
+    """Whether the last line has no end: who wrote it was killed."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, size - 1))
+            return file.read(1) not in (b"", b"\n")
+    except OSError:
+        return False  # it may be ours to write only
 
 
 def _json(value: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 
 from adamas import Output, Rejected, option
 from adamas.host import dial_unix, split_address, unix_path
@@ -25,6 +26,8 @@ class Datagram(Output):
 
     port: ClassVar[int | None] = None
     """Where the protocol's servers listen, where the address names no port."""
+    fresh: ClassVar[float] = 60.0
+    """Seconds after which the name is resolved anew: nobody says that a receiver is elsewhere by now."""
 
     address: str = option("127.0.0.1", "Where the backend listens: host:port")
     packet: int = option(1432, "The most bytes in one datagram: what fits in an Ethernet frame", minimum=64, maximum=65507)
@@ -32,6 +35,7 @@ class Datagram(Output):
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
         self.socket: socket.socket | None = None
+        self._resolved = 0.0
         self._turn = 0
 
     def check(self) -> list[str]:
@@ -46,12 +50,23 @@ class Datagram(Output):
         return wrong
 
     def open(self) -> None:
-        """Resolve the name, where there is no socket yet, and take its next address; OSError where it has none."""
-        if self.socket is not None:
+        """Resolve the name, where there is no socket yet or it is an old one; OSError where it has no address."""
+        now = time.monotonic()
+        if self.socket is not None and now < self._resolved + self.fresh:
             return
+        try:
+            made = self._connect()
+        except OSError:
+            if self.socket is None:
+                raise
+        else:
+            self.close()
+            self.socket = made
+        self._resolved = now  # a name server that is away is not asked each time: the old address will do
+
+    def _connect(self) -> socket.socket:
         if path := unix_path(self.address):
-            self.socket = dial_unix(path, socket.SOCK_DGRAM, self.timeout)
-            return
+            return dial_unix(path, socket.SOCK_DGRAM, self.timeout)
         host, port = split_address(self.address, self.port)
         # As bytes, an ASCII name skips the international names' codec and its tables.
         found = socket.getaddrinfo(host.encode() if host.isascii() else host, port, type=socket.SOCK_DGRAM)
@@ -63,7 +78,7 @@ class Datagram(Output):
         except BaseException:
             made.close()
             raise
-        self.socket = made
+        return made
 
     def send(self, payload: bytes) -> None:
         """Send all of it in as few datagrams as it fits; Rejected for what is longer than any datagram."""
