@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import shutil
@@ -19,11 +18,7 @@ from typing import Any
 import pytest
 import servers
 from agents import RunningAgent, Sink, balanced
-
-from adamas.metric import Batch, Gauge, Series, Shape, Source
-from adamas.naming import Naming
-from adamas.outputs.graphite import Graphite
-from adamas.sender import BASE, CAP, Sender
+from network import Net
 
 HEAD = """
 [agent]
@@ -58,8 +53,6 @@ class Count(Collector):
         for slot in range(SLOTS):
             yield self.value(self.run, slot)
 '''
-
-CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture
@@ -102,70 +95,15 @@ def gaps(lines: list[tuple[str, str, int]], slot: int = 0) -> int:
     return sum(b - a > 1 for a, b in itertools.pairwise([0, *seen]))
 
 
-class Net:
-    """Two network namespaces with a cable between them: the agent's, and that of its peers (10.91.0.2 and .3)."""
-
-    def __init__(self) -> None:
-        self.near, self.far = f"near{os.getpid()}", f"far{os.getpid()}"
-        for name in (self.near, self.far):
-            run("ip", "netns", "add", name)
-        run("ip", "-n", self.near, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", self.far)
-        for name, addresses in ((self.near, ["10.91.0.1/24"]), (self.far, ["10.91.0.2/24", "10.91.0.3/24"])):
-            for address in addresses:
-                run("ip", "-n", name, "address", "add", address, "dev", "cable")
-            run("ip", "-n", name, "link", "set", "cable", "up")
-            run("ip", "-n", name, "link", "set", "lo", "up")
-
-    def end(self) -> None:
-        for name in (self.near, self.far):
-            subprocess.run(["ip", "netns", "delete", name], check=False)
-            shutil.rmtree(f"/etc/netns/{name}", ignore_errors=True)
-
-    def drop(self) -> None:
-        """Swallow everything that comes to the peers; nobody is told."""
-        rules = "add table inet fault; add chain inet fault in { type filter hook input priority 0; policy drop; }"
-        run("ip", "netns", "exec", self.far, "nft", rules)
-
-    def heal(self) -> None:
-        run("ip", "netns", "exec", self.far, "nft", "delete table inet fault")
-
-    def socket(self, where: str) -> socket.socket:
-        """A TCP socket of a namespace: the thread that makes it is there meanwhile, and it stays there."""
-        made: list[socket.socket] = []
-
-        def make() -> None:
-            with open(f"/run/netns/{where}") as namespace:
-                if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.socket())
-
-        thread = threading.Thread(target=make)
-        thread.start()
-        thread.join()
-        return made[0]
-
-    def sink(self, address: str) -> Sink:
-        """A sink of the peers' namespace, on port 2003."""
-
-        def bound(port: int) -> socket.socket:
-            listener = self.socket(self.far)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, 2003))
-            return listener
-
-        return Sink(bound)
-
-
-def run(*argv: str) -> None:
-    subprocess.run(argv, check=True, capture_output=True)
-
-
 @pytest.fixture
 def net(require: Callable[..., None]) -> Iterator[Net]:
     require("ip", "nft")
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    made = Net()
+    try:
+        made = Net()
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
     yield made
     made.end()
 
@@ -246,7 +184,7 @@ class Slow:
                 pass  # the agent gave up
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(600, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [5, pytest.param(600, marks=pytest.mark.soak)])
 def test_a_slow_backend_fills_the_disk_and_not_the_memory(agent: Callable[..., RunningAgent], seconds: int) -> None:
     sink = Sink()
     slow = Slow(sink.port, 20e3)
@@ -276,82 +214,6 @@ def test_a_slow_backend_fills_the_disk_and_not_the_memory(agent: Callable[..., R
     assert not ledger(running)["dropped"]
     assert running.stop()[0] == 0
     assert gaps(sink.lines) == gaps(sink.lines, 499) == 0
-
-
-# a fleet
-
-
-class Host:
-    """A sender of its own, as a host of a fleet has it, with a value a tick."""
-
-    def __init__(self, number: int, port: int) -> None:
-        self.name = f"host{number}"
-        self.shape = Shape((Series(Source("load", "load", "load"), Gauge("one"), ()),), None)
-        output = Graphite({"address": [f"127.0.0.1:{port}"], "buffer": "memory", "timeout": 5.0}, self.name)
-        output.spell(Naming("path", ("servers", self.name)))
-        self.sender = Sender(output)
-        self.sender.start()
-
-    def tick(self, stamp: int) -> None:
-        self.sender.offer(Batch(stamp, self.shape, (stamp,), (), 1.0, 0))
-        self.sender.ring()
-
-
-@pytest.mark.parametrize("away", [1.5, pytest.param(130.0, marks=pytest.mark.soak)])
-def test_a_fleet_comes_back_evenly(away: float) -> None:
-    """200 hosts lose one sink at the same moment. It comes back in the middle of their pauses: they do not all come at once."""
-    hosts_count = 200
-    sink = Sink(timed=True)
-    hosts = [Host(number, sink.port) for number in range(hosts_count)]
-    ticking = threading.Event()
-
-    def tick() -> None:
-        for stamp in itertools.count(1):
-            for host in hosts:
-                host.tick(stamp)
-            if ticking.wait(0.5):
-                return
-
-    driver = threading.Thread(target=tick, daemon=True)
-    driver.start()
-    servers.wait_until(lambda: all(h.sender.ledger.snapshot()["delivered"] for h in hosts), 30, "a delivery of each")
-    sink.kill()
-    servers.wait_until(lambda: all(h.sender.state == "retrying" for h in hosts), 30, "everyone's failure")
-    failed = time.monotonic()
-    time.sleep(away)
-    back, wall = time.monotonic(), time.time()
-    before = len(sink.accepted)
-    sink.restart()
-    servers.wait_until(lambda: all(h.sender.state == "ok" for h in hosts), 90, "everyone's return")
-    width = begin = BASE
-    while begin < back - failed:
-        width = min(CAP, 2 * width)
-        begin += width
-    first: dict[str, float] = {}
-    for name, _, when in sink.arrivals[:]:
-        if when >= wall:
-            first.setdefault(name, when - wall)
-    connects = [0] * (int(max(first.values())) + 1)
-    for when in first.values():
-        connects[int(when)] += 1
-    mean = hosts_count / width
-    everything = [when - back for when in sink.accepted[before:]]
-    busiest = max(sum(s <= when < s + 1 for when in everything) for s in range(len(connects)))
-    ticking.set()
-    driver.join()
-    servers.wait_until(lambda: all(not h.sender.queue for h in hosts), 90, "all that waited")
-    for host in hosts:
-        host.sender.stop(time.monotonic() + 5)
-    for host in hosts:
-        host.sender.join(time.monotonic() + 5)
-        found = host.sender.ledger.snapshot()
-        assert found["delivered"] == found["offered"]
-    print(
-        f"{hosts_count} hosts, {away:.0f} s away, slots of {width:.0f} s: back within {max(first.values()):.1f} s, {max(connects)} a second at "
-        f"most, {mean:.0f} if even; with those that come to confirm {busiest}; by second: {connects}"
-    )
-    assert len(first) == hosts_count
-    assert max(connects) <= 2 * mean + 3 * mean**0.5 if away > 60 else max(connects) <= 2 * mean
 
 
 # names

@@ -1,7 +1,8 @@
-"""The sender's thread: how it ends, when it tries again, and how it comes back to full speed."""
+"""The sender's thread: how it ends, when it tries again, how it comes back to full speed, and a fleet of them."""
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 import servers
-from agents import balanced
+from agents import Sink, balanced
 
 from adamas import Output, Retry
 from adamas.metric import Batch, Gauge, Series, Shape, Source
 from adamas.naming import Naming
-from adamas.sender import ASKED, Sender
+from adamas.outputs.graphite import Graphite
+from adamas.sender import ASKED, BASE, CAP, Sender
 
 SHAPE = Shape((Series(Source("one", "one", "one"), Gauge("value"), ()),), None)
 
@@ -148,3 +150,78 @@ def test_after_an_outage_what_waited_is_not_sent_at_once() -> None:
     assert sum(after[3:]) < 5, "full speed again"
     assert [payload for _, payload in output.sent] == [f"servers.h.one.value {n} {1000 + n}\n".encode() for n in range(40)]
     assert end(sender, 1)["delivered"] == 40
+
+
+# a fleet
+
+
+class Host:
+    """A sender of its own, as a host of a fleet has it, with a value a tick."""
+
+    def __init__(self, number: int, port: int) -> None:
+        self.name = f"host{number}"
+        output = Graphite({"address": [f"127.0.0.1:{port}"], "buffer": "memory", "timeout": 5.0}, self.name)
+        output.spell(Naming("path", ("servers", self.name)))
+        self.sender = Sender(output)
+        self.sender.start()
+
+    def tick(self, stamp: int) -> None:
+        self.sender.offer(Batch(stamp, SHAPE, (stamp,), (), 1.0, 0))
+        self.sender.ring()
+
+
+@pytest.mark.parametrize("away", [1.5, pytest.param(130.0, marks=pytest.mark.soak)])
+def test_a_fleet_comes_back_evenly(away: float) -> None:
+    """200 hosts lose one sink at the same moment. It comes back in the middle of their pauses: they do not all come at once."""
+    hosts_count = 200
+    sink = Sink(timed=True)
+    hosts = [Host(number, sink.port) for number in range(hosts_count)]
+    ticking = threading.Event()
+
+    def tick() -> None:
+        for stamp in itertools.count(1):
+            for host in hosts:
+                host.tick(stamp)
+            if ticking.wait(0.5):
+                return
+
+    driver = threading.Thread(target=tick, daemon=True)
+    driver.start()
+    servers.wait_until(lambda: all(h.sender.ledger.snapshot()["delivered"] for h in hosts), 30, "a delivery of each")
+    sink.kill()
+    servers.wait_until(lambda: all(h.sender.state == "retrying" for h in hosts), 30, "everyone's failure")
+    failed = time.monotonic()
+    time.sleep(away)
+    back, wall = time.monotonic(), time.time()
+    before = len(sink.accepted)
+    sink.restart()
+    servers.wait_until(lambda: all(h.sender.state == "ok" for h in hosts), 90, "everyone's return")
+    width = begin = BASE
+    while begin < back - failed:
+        width = min(CAP, 2 * width)
+        begin += width
+    first: dict[str, float] = {}
+    for name, _, when in sink.arrivals[:]:
+        if when >= wall:
+            first.setdefault(name, when - wall)
+    connects = [0] * (int(max(first.values())) + 1)
+    for when in first.values():
+        connects[int(when)] += 1
+    mean = hosts_count / width
+    everything = [when - back for when in sink.accepted[before:]]
+    busiest = max(sum(s <= when < s + 1 for when in everything) for s in range(len(connects)))
+    ticking.set()
+    driver.join()
+    servers.wait_until(lambda: all(not h.sender.queue for h in hosts), 90, "all that waited")
+    for host in hosts:
+        host.sender.stop(time.monotonic() + 5)
+    for host in hosts:
+        host.sender.join(time.monotonic() + 5)
+        found = host.sender.ledger.snapshot()
+        assert found["delivered"] == found["offered"]
+    print(
+        f"{hosts_count} hosts, {away:.0f} s away, slots of {width:.0f} s: back within {max(first.values()):.1f} s, {max(connects)} a second at "
+        f"most, {mean:.0f} if even; with those that come to confirm {busiest}; by second: {connects}"
+    )
+    assert len(first) == hosts_count
+    assert max(connects) <= 2 * mean + 3 * mean**0.5 if away > 60 else max(connects) <= 2 * mean
