@@ -26,7 +26,7 @@ from urllib.parse import urlencode, urlsplit
 
 from adamas import Rejected, Retry, Secret, log, option
 from adamas.lines import TIME, VALUE
-from adamas.transport.http import Http, halves
+from adamas.transport.http import LINES, Http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Influxdb(Http):
 
     name = "influxdb"
     default_naming = "prometheus"
+    frame = LINES
 
     url: str = option("http://127.0.0.1:8086", "Where it listens; a path in it goes before the API's own")
     version: str = option("1", "Whose API: InfluxDB 1 (and VictoriaMetrics), 2, or 3", choices=tuple(PATHS))
@@ -124,10 +125,6 @@ class Influxdb(Http):
     def stamp(self, time: float) -> str:
         """Milliseconds since 1970."""
         return str(round(time * 1000))
-
-    def divide(self, body: bytes) -> list[tuple[bytes, int]]:
-        """Lines in two halves."""
-        return halves(body)
 
     def post(self, payload: bytes) -> None:
         """Write; where the database is not there, create it first."""

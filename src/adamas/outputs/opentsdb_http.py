@@ -24,13 +24,10 @@ from urllib.parse import urlsplit
 from adamas import Rejected, Retry, option
 from adamas.lines import TIME, VALUE
 from adamas.outputs import _opentsdb
-from adamas.transport.http import Http, array_halves
+from adamas.transport.http import Http
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from adamas.metric import Batch
     from adamas.naming import Point
 
 LATER = ("torage exception", "hrottle", "imed out", "imeout")
@@ -43,6 +40,7 @@ class OpentsdbHttp(Http):
     name = "opentsdb_http"
     default_naming = "prometheus"
     content_type = "application/json"
+    frame = (b"[", b",\n", b"]")
 
     url: str = option("http://127.0.0.1:4242", "Where it listens; a path in it goes before the API's own")
     batch: int = option(1000, "The most points in one request", minimum=1)
@@ -69,14 +67,6 @@ class OpentsdbHttp(Http):
     def stamp(self, time: float) -> str:
         """Seconds, or milliseconds."""
         return _opentsdb.stamp(time)
-
-    def encode(self, batches: Sequence[Batch]) -> bytes:
-        """The array, a point in each of its lines, compressed."""
-        return self.pack(b"[" + self.lines.encode(batches)[:-2] + b"]")
-
-    def divide(self, body: bytes) -> list[tuple[bytes, int]]:
-        """Two arrays."""
-        return array_halves(body)
 
     def too_large(self, status: int, body: bytes) -> bool:
         """OpenTSDB calls what is too large for it a chunked request that it does not support."""

@@ -36,6 +36,7 @@ LONGEST = 3600.0
 """The most seconds that a peer can have us wait."""
 WINDOWS = {"gzip": 31, "deflate": 15}
 """What zlib calls them (RFC 1952 and RFC 1950)."""
+LINES = (b"", b"\n", b"\n")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -46,6 +47,8 @@ class Http(Tls):
     path: ClassVar[str] = "/"
     """What is asked for, where the address names no path."""
     content_type: str = "text/plain; charset=utf-8"
+    frame: tuple[bytes, bytes, bytes] | None = None
+    """What is before, between and behind the points in a body, where it is made of points in a row: `LINES`, say."""
 
     url: str = option("http://127.0.0.1", "Where the backend listens: http:// or https://, host and port, and a path of its own")
     headers: dict[str, str] = option({}, "Headers added to each request")
@@ -92,8 +95,10 @@ class Http(Tls):
         return type(self).name + ("" if self.compression == "none" else f"+{self.compression}")
 
     def encode(self, batches: Sequence[Batch]) -> bytes:
-        """The lines of all of them, compressed."""
-        return self.pack(self.lines.encode(batches))
+        """The points of all of them, in their frame, compressed."""
+        assert self.frame is not None
+        before, between, behind = self.frame
+        return self.pack(before + self.lines.encode(batches)[: -len(between)] + behind)
 
     def pack(self, body: bytes) -> bytes:
         """A body as it goes out: what waits on disk is compressed already."""
@@ -113,8 +118,16 @@ class Http(Tls):
         return zlib.decompress(payload, WINDOWS[self.compression])
 
     def divide(self, body: bytes) -> list[tuple[bytes, int]]:
-        """A body that is too large in two, with how many points each is; nothing where it cannot be. See `halves`."""
-        return []
+        """A body that is too large in two, with how many points each is; nothing where it cannot be divided."""
+        if self.frame is None:
+            return []
+        before, between, behind = self.frame
+        points = body[len(before) : len(body) - len(behind)]
+        cut = points.find(between, len(points) // 2)
+        if cut < 0:
+            cut = points.rfind(between)
+        parts = (points[:cut], points[cut + len(between) :]) if cut > 0 else ()
+        return [(before + part + behind, part.count(between) + 1) for part in parts]
 
     def encode_headers(self) -> dict[str, str]:
         """The headers that say what a payload is."""
@@ -263,25 +276,6 @@ class Http(Tls):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def halves(body: bytes) -> list[tuple[bytes, int]]:
-    """Lines, one a point, in two halves, with how many each has; nothing where there is one only."""
-    cut = body.find(b"\n", len(body) // 2) + 1
-    if not 0 < cut < len(body):
-        cut = body.rfind(b"\n", 0, max(0, len(body) // 2)) + 1
-    parts = [part for part in (body[:cut], body[cut:]) if part]
-    return [(part, part.count(b"\n")) for part in parts] if len(parts) == 2 else []
-
-
-def array_halves(body: bytes) -> list[tuple[bytes, int]]:
-    """A JSON array with a point in each of its lines in two halves, with how many each has; nothing where there is one only."""
-    cut = body.find(b",\n", len(body) // 2)
-    if cut < 0:
-        cut = body.rfind(b",\n")
-    if cut < 0:
-        return []
-    return [(part, part.count(b",\n") + 1) for part in (body[:cut] + b"]", b"[" + body[cut + 2 :])]
 
 
 def _one_line(value: str) -> bool:
