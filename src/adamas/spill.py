@@ -224,6 +224,7 @@ class Spill:
             self._ledger.offer(found + corrupt)
             self._ledger.move(found + corrupt, "memory", "spool")
             log.info(self.name, f"{found} points wait in the spool from before")
+            self._bell.set()
         self._count_dropped()
         self.open = True
         return True
