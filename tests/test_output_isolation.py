@@ -182,3 +182,24 @@ def test_a_storm_of_reloads_under_ten_thousand_samples_a_second(agent: Callable[
     assert whole(sink.lines)
     in_order = [int(value) for name, value, _ in sink.lines if name == "servers.h.clock.run.999"]
     assert all(a < b for a, b in itertools.pairwise(in_order)), "a collector that starts anew counts from 1"
+
+
+@pytest.mark.parametrize("turns", [5, pytest.param(200, marks=pytest.mark.soak)])
+def test_an_output_that_is_changed_again_and_again_loses_nothing(agent: Callable[..., RunningAgent], turns: int) -> None:
+    """Each reload replaces the output, under load: what the old one has is delivered, by it or by the new one."""
+    sink = Sink()
+    running = agent(to(sink.port, "sink"), 1000)
+    running.wait(lambda s: s["outputs"][0]["ledger"]["delivered"] > 10_000, 20)
+    for turn in range(turns):
+        since = running.status()["reload"]["time"]
+        running.write(HEAD + to(sink.port, "sink").replace('"1s"', f'"{2 + turn % 2}s"'))
+        running.hup()
+        status = running.wait(lambda s, since=since: s["reload"]["time"] > since)
+        assert "output sink changed" in status["reload"]["message"]
+        running.wait(lambda s: s["outputs"][0]["ledger"]["delivered"] > 0)
+        assert balanced(status["outputs"][0]["ledger"])
+    assert running.stop()[0] == 0
+    found = runs(sink.lines)
+    print(f"{turns} changes: {len(found)} runs, {found[-1] - found[0] + 1 - len(found)} missing")
+    assert whole(sink.lines)
+    assert "could not be delivered" not in running.log.read_text()
