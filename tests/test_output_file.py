@@ -134,17 +134,17 @@ def test_files_change_when_the_local_clocks_period_does(tmp_path: Path, zone: st
         "yesterday = midnight - 30\n"
         "output = File({'path': folder + '/day', 'rotate_every': 86400.0})\n"
         "for words, moment in (('a', yesterday), ('b', yesterday), ('c', midnight)):\n"
-        "    output.open(); output.send(words.encode()); output.close(); os.utime(folder + '/day', (moment, moment))\n"
-        "output.open(); output.send(b'd'); output.close()\n"
+        "    output.open(); output.send(words.encode() + b'\\n'); output.close(); os.utime(folder + '/day', (moment, moment))\n"
+        "output.open(); output.send(b'd\\n'); output.close()\n"
         "print(time.strftime('%Y-%m-%d', time.localtime(yesterday)))"
     )
     env = {**os.environ, "TZ": zone}
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, env=env, check=False, timeout=30)
     assert done.returncode == 0, done.stderr.decode()
     yesterday = done.stdout.decode().strip()
-    assert (tmp_path / f"day.{yesterday}").read_text() == "a"
-    assert (tmp_path / f"day.{yesterday}.1").read_text() == "b"
-    assert (tmp_path / "day").read_text() == "cd"
+    assert (tmp_path / f"day.{yesterday}").read_text() == "a\n"
+    assert (tmp_path / f"day.{yesterday}.1").read_text() == "b\n"
+    assert (tmp_path / "day").read_text() == "c\nd\n"
 
 
 def test_periods_and_names() -> None:
