@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -462,6 +464,19 @@ def test_pieces_that_were_compressed_apart_are_one_block() -> None:
     whole = snappy.block(sum(map(len, pieces)), elements)
     assert bytes(cramjam.snappy.decompress_raw(whole)) == b"".join(pieces)
     assert len(whole) < len(b"".join(pieces)) / 2
+
+
+def test_without_the_library_payloads_are_longer_and_valid() -> None:
+    code = "import sys; sys.modules['cramjam'] = None; sys.path[:0] = sys.argv[1:]; from roundtrip import batches;"
+    code += "from adamas.naming import Naming; from adamas.outputs.remote_write import RemoteWrite;"
+    code += "o = RemoteWrite(); o.spell(Naming('prometheus')); sys.stdout.buffer.write(o.encode(batches(2, end=1_700_000_000)))"
+    argv = [sys.executable, "-c", code, str(Path(__file__).parent), str(Path(__file__).parent.parent / "src")]
+    longer = subprocess.run(argv, check=True, capture_output=True, timeout=30).stdout
+    output = RemoteWrite()
+    output.spell(Naming("prometheus"))
+    shorter = output.encode(batches(2, end=1_700_000_000))
+    assert unpacked(longer) == unpacked(shorter)
+    assert len(longer) > 3 * len(shorter)
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 2**32, 2**63 - 1, -1, -(2**63)])

@@ -11,7 +11,8 @@ order of their time, unless `out_of_order_time_window` is set there. So all samp
 keeps the order; with `buffer = "spill"`, for backends that take any order, fresh samples come first after an outage. Prometheus
 gives up a whole request for one sample that it does not take. So a refused request of version 1.0 is sent again in pieces,
 one for each time in it, and only those are given up that are refused on their own. Samples that were stored although the
-answer got lost may be refused when they are sent again: they count as rejected, as nobody can tell them from others.
+answer got lost may be refused when they are sent again, and so may the first window after a restart, if the agent had sent it
+before: they count as rejected, as nobody can tell them from others.
 
 Payloads are compressed about eight times by cramjam, where it is installed (the extra `remote-write`), else not at all.
 
