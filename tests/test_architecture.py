@@ -64,6 +64,7 @@ LAYERS = (
 LONG = {
     "metric.py": "declarations, series, shapes and batches are one model, and their hot paths share its insides",
     "runner.py": "lanes, windows and the watch over them change the same task under one lock",
+    "sender.py": "one thread's life: what is sent, confirmed, refused and put back is accounted for in one place",
     "spool.py": "one format on disk: who writes it, reads it, recovers it and makes room share every rule of it",
     "worker.py": "both ends of one protocol, and a child must import little more than this file",
 }
@@ -240,12 +241,25 @@ def test_locks_hold_every_dependency_by_its_hash(name: str) -> None:
 
 
 def test_the_lock_has_what_the_package_wants() -> None:
-    locked = dict(re.findall(r"^([\w.-]+)==([\d.]+)", (ROOT / "requirements/run.txt").read_text(), re.M))
+    lists = "".join((ROOT / "requirements" / name).read_text() for name in ("run.txt", "test.txt"))
+    locked = {name.lower(): version for name, version in re.findall(r"^([\w.-]+)==([\d.]+)", lists, re.M)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    extras = [one for extra in project["project"].get("optional-dependencies", {}).values() for one in extra]
-    for wanted in [*project["project"]["dependencies"], *extras, *project["build-system"]["requires"]]:
+    extras = project["project"]["optional-dependencies"]
+    assert set(re.findall(r"[\w-]+", extras.pop("all")[0])) == {"adamas", *extras}
+    each = [one for extra in extras.values() for one in extra]
+    for wanted in [*project["project"]["dependencies"], *each, *project["build-system"]["requires"]]:
         name, minimum = re.fullmatch(r"([\w.-]+)>=([\d.]+)", wanted).groups()  # type: ignore[union-attr]
-        assert [int(n) for n in locked[name].split(".")] >= [int(n) for n in minimum.split(".")]
+        assert [int(n) for n in locked[name.lower()].split(".")] >= [int(n) for n in minimum.split(".")]
+
+
+def test_every_extra_is_an_outputs_or_diamonds() -> None:
+    """What an output says it needs is what its extra installs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = set(project["project"]["optional-dependencies"]) - {"all", "diamond"}
+    said = {found for module in MODULES.values() for found in re.findall(r'^    extra = "([\w-]+)"', module.read_text(), re.M)}
+    assert said <= extras
+    for name in extras - said:
+        assert name == "remote-write", f"no output says that it needs {name}"
 
 
 def headless_modules() -> list[str]:
