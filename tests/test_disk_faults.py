@@ -268,7 +268,15 @@ def test_an_agent_killed_at_a_call_loses_nothing_that_it_had_spooled(agent: Call
 # S3: no room
 
 
-@pytest.mark.parametrize("free", [0, 2, pytest.param(1, marks=pytest.mark.soak), pytest.param(3, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "free",
+    [
+        2,
+        pytest.param(0, marks=pytest.mark.soak),
+        pytest.param(1, marks=pytest.mark.soak),
+        pytest.param(3, marks=pytest.mark.soak),
+    ],
+)
 def test_no_inode_is_left(agent: Callable[..., RunningAgent], tmp_path: Path, free: int) -> None:
     """The spool's directory, its lock, its cursor, a segment: whichever cannot be made, samples wait in memory until it can."""
     spools = tmp_path / "state" / "spool"
@@ -457,7 +465,7 @@ def test_a_disk_that_hangs_holds_up_nothing_else(agent: Callable[..., RunningAge
         pytest.param("another's", "spill", marks=pytest.mark.soak),
         pytest.param("no writing", "write_through", marks=pytest.mark.soak),
         pytest.param("file system", "spill", marks=pytest.mark.soak),
-        ("file system", "write_through"),
+        pytest.param("file system", "write_through", marks=pytest.mark.soak),
     ],
 )
 def test_a_spool_that_cannot_be_written(agent: Callable[..., RunningAgent], tmp_path: Path, how: str, buffer: str) -> None:
