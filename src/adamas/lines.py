@@ -73,7 +73,7 @@ class Plan:
             for point in spell(series):
                 conversion = point.conversion
                 if delta and conversion == RAW and position in order:
-                    conversion = DELTA
+                    conversion = point.conversion = DELTA  # its line may say so, too
                 columns[conversion].append((position if conversion == RAW else order[position], point))
         self.raw = Column(columns[RAW], len(shape.series))
         self.rates = Column(columns[RATE], len(shape.counters))
