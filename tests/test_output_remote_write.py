@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import random
 import subprocess
@@ -177,6 +178,33 @@ def test_victoriametrics_has_what_was_sent(tmp_path: Path) -> None:
         assert stored[key] == pytest.approx(values, rel=1e-12, abs=max(map(abs, values.values())) * 1e-15), key
 
 
+def test_a_wrong_password_loses_nothing(tmp_path: Path) -> None:
+    """VictoriaMetrics wants a name and a password: with wrong ones samples wait, with the right ones they are there."""
+    servers.require("victoria-metrics")
+    server = servers.Victoria(tmp_path / "victoria", "-httpAuth.username=u", "-httpAuth.password=right")
+    try:
+        options = {"url": server.url, "username": "u", "password": "wr0ng-one"}
+        wrong = Trip(tmp_path / "wrong", "remote_write", options).output
+        wrong.open()
+        sent = batches(1)
+        with pytest.raises(Retry, match="HTTP 401") as refused:
+            wrong.send(wrong.encode(sent))
+        wrong.close()
+        assert "wr0ng" not in str(refused.value)
+        trip = Trip(tmp_path, "remote_write", {**options, "password": "right"})
+        assert trip.go(sent)["delivered"] == 1000
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        login = {"Authorization": "Basic " + base64.b64encode(b"u:right").decode()}
+        counts = []
+        for target in ("/internal/force_flush", "/api/v1/export?match[]=" + quote('{host="h"}')):
+            connection.request("GET", target, headers=login)
+            counts.append(connection.getresponse().read().count(b"\n"))
+        connection.close()
+        assert counts[1] == 1000
+    finally:
+        server.stop()
+
+
 def test_prometheus_takes_again_what_it_may_have_and_what_is_new(
     tmp_path: Path, prometheus: Callable[..., servers.Prometheus]
 ) -> None:
@@ -317,7 +345,7 @@ def runs(*values: tuple[int, ...]) -> list[Batch]:
 def test_starts_follow_resets_however_late_a_batch_is_encoded() -> None:
     output = RemoteWrite({"version": "2"})
     output.spell(Naming("prometheus"))
-    made = runs((5,), (9,), (2,), (3, 100), (4, 90), (1, 91))
+    made = runs((5,), (9,), (2,), (3, 100), (4, 90), (1, 91), (2,), (3, 95), (4,), (5, 10))
     for batch in made:
         output.points(batch)
 
@@ -332,11 +360,12 @@ def test_starts_follow_resets_however_late_a_batch_is_encoded() -> None:
                 found[pairs["which"]] = series.samples[0].start_timestamp / 1000
         return found
 
-    wanted = [{"0": 1000}, {"0": 1000}, {"0": 1010}, {"0": 1010, "1": 1030}, {"0": 1010, "1": 1030}, {"0": 1040, "1": 1030}]
-    wanted[4]["1"] = wanted[5]["1"] = 1030  # 100 became 90: it began anew after 1030
-    order = list(range(6))
+    first = [1000, 1000, 1010, 1010, 1010, 1040, 1040, 1040, 1040, 1040]
+    second = [0, 0, 0, 1030, 1030, 1030, 0, 1030, 0, 1070]  # once it began anew after 1030, once after 1070; 0: it was away
+    wanted = [{"0": one, **({"1": other} if other else {})} for one, other in zip(first, second)]
+    order = list(range(len(made)))
     random.Random(7).shuffle(order)
-    assert [starts(made[n]) for n in range(6)] == wanted
+    assert [starts(batch) for batch in made] == wanted
     assert [starts(made[n]) for n in order] == [wanted[n] for n in order]
 
 
