@@ -89,9 +89,12 @@ def same(trip: Trip, sent: list[Batch], bodies: Iterable[bytes], format: str = "
 
 
 def survives(
-    trip: Trip, die: Callable[[], None], back: Callable[[], None], pause: Callable[[], Any] = lambda: None
+    trip: Trip, die: Callable[[], None], back: Callable[[], None], before: Callable[[], Any] = lambda: None
 ) -> list[Batch]:
-    """Send 10,000 samples while the server dies and comes back; returns when all are delivered."""
+    """Send 10,000 samples while the server dies and comes back; returns when all are delivered.
+
+    `before` comes when some were delivered, and before those are offered that the server dies with.
+    """
     sent = batches()
     trip.sender.start()
 
@@ -107,6 +110,7 @@ def survives(
 
     offer(sent[:3])
     wait_until(lambda: delivered() > 0, 20, "a delivery before the fault")
+    before()
     offer(sent[3:6])
     die()
     offer(sent[6:8])

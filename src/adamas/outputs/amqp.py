@@ -164,7 +164,8 @@ class Amqp(Messages):
         self._returned.clear()
         for message in messages:
             self._channel.basic_publish(self.exchange, message.address or key, message.body, properties, self.mandatory)
-        self._until(lambda: not self._unconfirmed, "confirmation")
+        while left := len(self._unconfirmed):
+            self._until(lambda: len(self._unconfirmed) < left, "confirmation")
         if self._nacked:
             raise Retry(f"the broker did not take {self._nacked} of {len(messages)} messages: is a queue full?")
         self.refuse([m for m in messages if self._take_return(m.address or key, m.body)], self._return_words)
