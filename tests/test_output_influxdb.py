@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 import servers
+from agents import RunningAgent
 from http_sink import HttpSink, Reply, Request
 from roundtrip import Trip, batches
 
 from adamas import Rejected, Retry
+from adamas.config import load
 from adamas.metric import Batch
+from adamas.outputs.influxdb import Influxdb
 
 Stored = dict[tuple[str, str, tuple[tuple[str, str], ...]], dict[float, float]]
 
@@ -138,6 +141,29 @@ def test_as_diamonds_own_handler_sends_it(influx: Callable[..., servers.Influx],
     print(f"{points(ours)} points, {points(theirs)} by Diamond's handler")
     assert points(theirs) == 9_950
     assert ours == theirs
+
+
+def test_diamonds_handler_becomes_this_output(tmp_path: Path) -> None:
+    """With each of its settings as it was, those that the file does not name among them."""
+    pytest.importorskip("configobj")
+    conf = tmp_path / "diamond.conf"
+    head = f"[server]\nhandlers = diamond.handler.influxdbHandler.InfluxdbHandler\ncollectors_config_path = {tmp_path}/none\n"
+    head += f"handlers_config_path = {tmp_path}/none\n[handlers]\n[[InfluxdbHandler]]\n"
+
+    def becomes(section: str) -> dict[str, Any]:
+        conf.write_text(head + section + "[collectors]\n")
+        config = load(str(conf))
+        values = config.outputs["influxdb"].values
+        assert Influxdb(values).check() == []
+        assert config.warnings == []
+        return values
+
+    values = becomes("")
+    told = {"naming": "diamond", "url": "http://localhost:8086", "username": "root", "password": "root", "database": "graphite"}
+    assert {key: values[key] for key in told} == told
+    assert values["timeout"] == 5
+    values = becomes("hostname = ::1\nport = 443\nssl = True\nusername = me\ndatabase = d\nbatch_size = 100\ntimeout = 9\n")
+    assert (values["url"], values["username"], values["database"], values["timeout"]) == ("https://[::1]:443", "me", "d", 9)
 
 
 def test_points_that_influxdb_drops_are_counted(influx: Callable[..., servers.Influx], tmp_path: Path) -> None:
@@ -299,9 +325,34 @@ def test_a_database_that_cannot_be_created_waits(sink: HttpSink, tmp_path: Path)
 
 
 def test_options_that_do_not_go_together() -> None:
-    from adamas.outputs.influxdb import Influxdb
-
     assert Influxdb({"version": "2"}).check() == ["bucket: InfluxDB 2 needs it", "org: InfluxDB 2 needs it"]
     assert Influxdb({"database": ""}).check() == ["database: InfluxDB 1 needs it"]
     assert Influxdb({"token": "t", "username": "u"}).check() == ["token: log in with it, or with username and password"]
     assert "token" in Influxdb({"token": "t\n"}).check()[0]
+
+
+def test_an_agent_names_its_host(influx: Callable[..., servers.Influx], tmp_path: Path) -> None:
+    server = influx()
+    config = f"""
+        [agent]
+        hostname = "web7"
+        interval = "1s"
+        state_dir = "{{state}}"
+        defaults = false
+        [web]
+        enabled = false
+        [history]
+        enabled = false
+        [collectors.loadavg]
+        [outputs.influxdb]
+        url = "{server.url}"
+    """
+    running = RunningAgent(tmp_path, config)
+    try:
+        running.wait(lambda s: s["outputs"][0]["ledger"]["delivered"] > 10, 20)
+        assert running.stop()[0] == 0
+    finally:
+        running.end()
+    stored = server.points("adamas")
+    assert {dict(tags).get("host") for _, _, tags in stored} == {"web7"}
+    assert any(name == "node_load1" for name, _, _ in stored)

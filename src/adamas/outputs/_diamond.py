@@ -5,6 +5,8 @@ A setting that an output has under the same name is taken over; `host` and `port
 
 from __future__ import annotations
 
+from adamas.option import parse_bool
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,6 +30,15 @@ INSTEAD = {"GraphiteHandler": ("proto", "udp", "graphite_udp")}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "HostedGraphiteHandler": {"host": "carbon.hostedgraphite.com", "apikey": ""},
     "ArchiveHandler": {"when": "midnight", "rollover_interval": 1, "days": 7},
+    "InfluxdbHandler": {
+        "hostname": "localhost",
+        "port": 8086,
+        "ssl": False,
+        "username": "root",
+        "password": "root",
+        "database": "graphite",
+        "timeout": 5,
+    },
 }
 """Handler -> settings that it has where the file says nothing, and that an output has otherwise."""
 
@@ -52,6 +63,12 @@ LEFT_OUT = {
     "ArchiveHandler": {
         "encoding": "the file is UTF-8",
         "propagate": "the log is no place for samples",
+    },
+    "InfluxdbHandler": {
+        "batch_size": "what one pass of the collectors gives is one send",
+        "cache_size": _BACKLOG,
+        "time_precision": "times are in milliseconds, which stores the same",
+        "influxdb_version": "0.9 and whatever takes the same lines, to 1.x; set `version` for 2 and 3",
     },
 }
 """Handler ("": any) -> settings that do nothing here, and why."""
@@ -79,8 +96,16 @@ def _hosted(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any] | str]:
     return {"apikey": ("key", str(settings["apikey"]).lower().strip())}
 
 
+def _influxdb(settings: Mapping[str, Any]) -> dict[str, tuple[str, Any] | str]:
+    host = str(settings["hostname"])
+    where = f"[{host}]" if ":" in host and host[0] != "[" else host
+    scheme = "https" if parse_bool(settings["ssl"]) else "http"
+    return {"hostname": ("url", f"{scheme}://{where}:{settings['port']}"), "port": "it is in `url`", "ssl": "it is in `url`"}
+
+
 MADE: dict[str, Callable[[Mapping[str, Any]], dict[str, tuple[str, Any] | str]]] = {
     "ArchiveHandler": _archive,
     "HostedGraphiteHandler": _hosted,
+    "InfluxdbHandler": _influxdb,
 }
 """Handler -> what becomes of some of its settings: each one's (option, value), or why it does nothing."""

@@ -49,6 +49,7 @@ class Influxdb(Http):
     """Writes points in InfluxDB's line protocol."""
 
     name = "influxdb"
+    diamond = "InfluxdbHandler"
     default_naming = "prometheus"
     frame = LINES
 
