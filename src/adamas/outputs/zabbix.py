@@ -113,26 +113,16 @@ class Zabbix(Stream):
             raise Rejected(words, failed, _unpacked(payload))
 
     def _answer(self) -> dict[str, object]:
-        _, _, size, _ = _HEADER.unpack(header := self._read(_HEADER.size))
+        _, _, size, _ = _HEADER.unpack(header := self.receive(_HEADER.size))
         if header[:4] != b"ZBXD" or size > MOST_ANSWER:
             raise Retry(f"not an answer of Zabbix': {header!r}")
         try:
-            answer = json.loads(_unpacked(header + self._read(size)))
+            answer = json.loads(_unpacked(header + self.receive(size)))
         except (ValueError, zlib.error) as error:
             raise Retry(f"not an answer of Zabbix': {error}") from None
         if not isinstance(answer, dict):
             raise Retry(f"not an answer of Zabbix': {answer!r}")
         return answer
-
-    def _read(self, size: int) -> bytes:
-        assert self.socket is not None
-        data = b""
-        while len(data) < size:
-            more = self.socket.recv(size - len(data))
-            if not more:
-                raise ConnectionError("Zabbix hung up without an answer")
-            data += more
-        return data
 
 
 def _unpacked(message: bytes) -> bytes:

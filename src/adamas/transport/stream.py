@@ -4,7 +4,7 @@ A TCP stream whose protocol has no answer says nothing about the peer having rea
 then: a peer that read everything answers with its own end of file, and only then are the samples delivered. What is
 unconfirmed when the connection breaks is sent again.
 
-Source: tcp(7) for SIOCOUTQ, TCP_USER_TIMEOUT and the keepalive settings.
+Source: tcp(7) for SIOCOUTQ, TCP_INFO, TCP_USER_TIMEOUT and the keepalive settings.
 """
 
 from __future__ import annotations
@@ -22,9 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
 
-TCP_USER_TIMEOUT = 18  # milliseconds that sent data may stay unacknowledged; not in every libc's headers
-# Half of `timeout`: a peer that vanishes is known of within the whole of it, also when the next send is seconds away, or when
-# a probe of the idle connection was answered just before (keepalive gives up after this time, too: tcp(7)).
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3))
+SILENT = 4.0
+"""The least seconds without a word from the peer's kernel after which it has vanished: one that is there answers the probes.
+
+TCP_USER_TIMEOUT would tell, too; but it gives up peers that read slowly: their window opens, never for a whole segment.
+"""
+LAST_ACK = 56
+"""Where the milliseconds since the last acknowledgement are in the kernel's struct tcp_info (linux/tcp.h)."""
 SIOCOUTQ = 0x5411
 SEND_BUFFER = 256 << 10
 
@@ -114,11 +119,10 @@ class Stream(Tls):
         sock = dial(host, port, self.timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(max(1.0, self.timeout / 2) * 1000))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for setting, seconds in ((socket.TCP_KEEPIDLE, 3), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 5)):
-                sock.setsockopt(socket.IPPROTO_TCP, setting, seconds)
+            for setting, value in KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, setting, value)
             return self._encrypted(sock, host) if self.tls else sock
         except BaseException:
             sock.close()
@@ -134,10 +138,32 @@ class Stream(Tls):
 
     def send(self, payload: bytes) -> None:
         """Hand the payload to the kernel; arrival is `confirm`'s business. A slow peer has time for as long as it reads."""
-        assert self.socket is not None
+        sock = self.socket
+        assert sock is not None
         rest = memoryview(payload)
+        end = time.monotonic() + self.timeout
+        sock.settimeout(min(1.0, self.timeout))
         while rest:
-            rest = rest[self.socket.send(rest) :]
+            self._look_for(sock)
+            try:
+                rest = rest[sock.send(rest) :]
+                end = time.monotonic() + self.timeout
+            except TimeoutError as error:
+                if error.errno or time.monotonic() > end:
+                    raise
+        sock.settimeout(self.timeout)
+
+    def receive(self, size: int) -> bytes:
+        """So many bytes of the peer's answer; ConnectionError where it hangs up before."""
+        assert self.socket is not None
+        parts = []
+        while size:
+            part = self.socket.recv(size)
+            if not part:
+                raise ConnectionError("the peer hung up before its answer was complete")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
 
     def confirm(self) -> None:
         """Say that we are done and wait for the peer to say so too, then forget the connection.
@@ -173,11 +199,20 @@ class Stream(Tls):
             except TimeoutError as error:
                 if error.errno:  # the kernel's word: the peer is gone
                     raise
+                self._look_for(sock)
                 before, left = left, self._unacknowledged(sock)
                 if left < before:
                     end = time.monotonic() + self.timeout
             if time.monotonic() > end:
                 raise Retry("the peer does not close the connection")
+
+    def _look_for(self, sock: socket.socket) -> None:
+        """TimeoutError where the peer has what we sent unacknowledged, and its kernel said nothing for half of `timeout`."""
+        if sock.family == socket.AF_UNIX or not self._unacknowledged(sock):
+            return
+        (silent,) = struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_ACK + 4), LAST_ACK)
+        if silent > 1000 * max(SILENT, self.timeout / 2):
+            raise TimeoutError(f"the peer has acknowledged nothing for {silent / 1000:.0f} s")
 
     @staticmethod
     def _say_goodbye(sock: socket.socket) -> None:
