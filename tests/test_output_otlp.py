@@ -223,7 +223,7 @@ def test_an_agent_says_whose_samples_they_are(tmp_path: Path, rotel: Rotel) -> N
         assert running.stop()[0] == 0
     finally:
         running.end()
-    head = "     -> service.name: Str(adamas)\n     -> host.name: Str(edge-7)\n     -> service.instance.id: Str(edge-7)\n     -> env: Str(prod)\n"
+    head = "     -> host.name: Str(edge-7)\n     -> service.instance.id: Str(edge-7)\n     -> service.name: Str(adamas)\n     -> env: Str(prod)\n"
     servers.wait_until(lambda: rotel.printed()[before:].count(head) >= 2, 10, "both outputs' samples")
     assert "Name: system.uptime" in rotel.printed()[before:]
 
@@ -244,7 +244,7 @@ def official(made: list[tuple[Batch, list[tuple[Any, int | float, float | None]]
     """The message that must come out, built with the official library: of each batch (point, value, start of a total)."""
     request = service.ExportMetricsServiceRequest()
     resource = request.resource_metrics.add()
-    host = (("service.name", "adamas"), ("host.name", "box"), ("service.instance.id", "box"), ("env", "prod"))
+    host = (("host.name", "box"), ("service.instance.id", "box"), ("service.name", "adamas"), ("env", "prod"))
     for key, value in host:
         resource.resource.attributes.add(key=key).value.string_value = value
     scope = resource.scope_metrics.add()

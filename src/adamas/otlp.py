@@ -238,7 +238,7 @@ class OtlpEncoder:
         self.starts = Starts()
         self._common = naming.labels
         host = {"host.name": naming.host, "service.instance.id": naming.host} if naming.host else {}
-        self.resource = {"service.name": "adamas", **host, **naming.labels, **resource}
+        self.resource = {**host, "service.name": "adamas", **naming.labels, **resource}
 
     def encode(self, batches: Sequence[Batch]) -> bytes:
         """All of them as one request."""

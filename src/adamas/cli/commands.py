@@ -17,10 +17,11 @@ from adamas.config import Config, Instance, load
 from adamas.errors import ConfigError, NoData
 from adamas.exposition import Exposition
 from adamas.host import Host
-from adamas.lines import LineEncoder, Plan
+from adamas.lines import LineEncoder
 from adamas.metric import Batch
 from adamas.naming import Naming
 from adamas.option import Secret, suggest
+from adamas.otlp import Json, OtlpEncoder
 from adamas.pipeline import Intake
 from adamas.recording import Recorder
 from adamas.registry import PluginError, Registry
@@ -29,7 +30,6 @@ from adamas.worker import Worker
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
     from adamas.collector import Collector
 
@@ -88,7 +88,7 @@ def _spell(config: Config, batches: list[Batch], spelling: str) -> str:
     if spelling == "prometheus":
         return Exposition(Naming("prometheus", (), labels)).render(batches)
     if spelling == "otel":
-        return json.dumps(_otlp(config, batches), indent=2) + "\n"
+        return _otlp(config, batches)
     naming = Naming("path", (), labels)
     out = []
     for batch in batches:
@@ -101,24 +101,13 @@ def _spell(config: Config, batches: list[Batch], spelling: str) -> str:
     return "".join(out)
 
 
-def _otlp(config: Config, batches: list[Batch]) -> dict[str, Any]:
-    """The samples as OTLP's JSON encoding, an ExportMetricsServiceRequest (opentelemetry-proto, metrics.proto)."""
-    naming = Naming("otel", (), config.agent.labels)
-    metrics: dict[str, dict[str, Any]] = {}
+def _otlp(config: Config, batches: list[Batch]) -> str:
+    """The samples as OTLP's JSON encoding."""
+    naming = Naming("otel", (), config.agent.labels, config.hostname)
+    encoder = OtlpEncoder(LineEncoder(naming), naming, {}, Json())
     for batch in batches:
-        stamp = str(int(batch.time * 1e9))
-        for point, value in Plan(batch.shape, naming.spell).pairs(batch):
-            counter = point.kind == "counter"
-            about: dict[str, Any] = {"name": point.name, "unit": point.unit, "description": point.help}
-            data: dict[str, Any] = {"dataPoints": []} | ({"aggregationTemporality": 2, "isMonotonic": True} if counter else {})
-            metric = metrics.setdefault(point.name, {**about, ("sum" if counter else "gauge"): data})
-            number = {"asInt": str(value)} if isinstance(value, int) else {"asDouble": value}
-            attributes = [{"key": k, "value": {"stringValue": v}} for k, v in point.labels]
-            points = (metric.get("sum") or metric["gauge"])["dataPoints"]
-            points.append({"attributes": attributes, "timeUnixNano": stamp, **number})
-    resource = {"attributes": [{"key": "host.name", "value": {"stringValue": config.hostname}}]}
-    scope = {"scope": {"name": "adamas"}, "metrics": list(metrics.values())}
-    return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [scope]}]}
+        encoder.starts.note(batch)
+    return json.dumps(json.loads(encoder.encode(batches)), indent=2) + "\n"
 
 
 def check(arguments: argparse.Namespace) -> int:
