@@ -232,6 +232,24 @@ def test_the_socket_of_the_machine(postgres: Postgres, maria: Maria, tmp_path: P
         assert len(server.rows("local")) == 1000
 
 
+def test_numbers_that_no_double_holds_are_refused(server: Any, tmp_path: Path) -> None:
+    trip = server.trip(tmp_path, table="huge")
+    trip.output.open()
+    line = trip.output.encode(batches(1)).splitlines(keepends=True)[0]
+    assert line.count(b"1") > 1
+    before, after = (b"\t", b"\th\n") if isinstance(server, Postgres) else (b"'", b"','h')\n")
+    start = line.rindex(before, 0, line.rindex(after)) + 1
+    for number in (b"1" * 60, b"1" * 100, b"-" + b"1" * 300):
+        trip.output.send(line[:start] + number + after)
+    for number in (b"1" * 400, b"1e400"):
+        bad = line[:start] + number + after
+        with pytest.raises(Rejected) as raised:
+            trip.output.send(line + bad)
+        assert (raised.value.points, raised.value.refused) == (1, bad)
+    trip.output.close()
+    assert sorted(r[3] for r in server.rows("huge")) == [float("-" + "1" * 300), 1, 1, float("1" * 60), float("1" * 100)]
+
+
 def test_names_cannot_leave_their_quotes(server: Any, tmp_path: Path) -> None:
     hostile = """x"; DROP TABLE `%s` -- '"""
     trip = server.trip(tmp_path, table=hostile)

@@ -20,19 +20,24 @@ https://mariadb.com/kb/en/mariadb-error-code-reference/.
 
 from __future__ import annotations
 
-import json
+import re
 
 from adamas import Rejected, Retry, option
 from adamas.host import split_address
-from adamas.transport.sql import LONGEST, Server
+from adamas.lines import TIME, VALUE
+from adamas.transport.sql import LONGEST, Server, utc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from adamas.naming import Point
+
 COLUMNS = "`time`, `name`, `labels`, `value`, `host`"
 CONSTRAINTS = (3140, 3819, 4025)
 """Invalid JSON, a check that failed (MySQL, MariaDB): of the rows, though the library takes them for the server's trouble."""
+STATEMENT = 1_000_000
+HOSTILE = re.compile(r"['\\\x00-\x1f]")
 MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """What does not fit is an error, not a warning and other data."""
 
@@ -51,6 +56,15 @@ class Mysql(Server):
         super().__init__(values, instance)
         self._connection: Any = None
         self._target = ".".join([quoted(part) for part in self.parts()])
+
+    def line(self, point: Point) -> str:
+        """A row as an INSERT has it. The server reads a number in quotes as a double; a long one without would be a decimal."""
+        name, labels, host = map(literal, self.columns(point))
+        return f"({TIME},{name},{labels},'{VALUE}',{host})\n"
+
+    def stamp(self, time: float) -> str:
+        """A time's text in `self.lines`."""
+        return f"'{utc(time)}'"
 
     def open(self) -> None:
         """Connect, and make the table where it is missing; OSError or Retry where that cannot be."""
@@ -112,13 +126,14 @@ class Mysql(Server):
         self._connection.query(statement)
 
     def insert(self, lines: bytes) -> None:
-        """INSERT the rows, some thousands in a statement."""
-        rows = json.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
-        again = " ON DUPLICATE KEY UPDATE `time` = `time`" if self.unique else ""
-        with self._connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {self._target.replace('%', '%%')} ({COLUMNS}) VALUES (%s, %s, %s, %s, %s){again}", rows
-            )
+        """INSERT the rows, about a megabyte of them in a statement: servers limit its size."""
+        again = b" ON DUPLICATE KEY UPDATE `time` = `time`" if self.unique else b""
+        begin = 0
+        while begin < len(lines):
+            end = lines.find(b"\n", begin + STATEMENT) + 1 or len(lines)
+            rows = lines[begin : end - 1].replace(b"\n", b",")
+            self._connection.query(f"INSERT INTO {self._target} ({COLUMNS}) VALUES ".encode() + rows + again)
+            begin = end
 
     def judged(self, error: Exception) -> Exception:
         """By the library's class, and by number where that is too wide."""
@@ -138,6 +153,11 @@ class Mysql(Server):
             connection, self._connection = self._connection, None
             if connection.open:
                 connection.close()
+
+
+def literal(text: str) -> str:
+    """A text as a value in a statement. What needs escapes is written in hex: which escapes there are depends on `sql_mode`."""
+    return f"_utf8mb4 x'{text.encode(errors='backslashreplace').hex()}'" if HOSTILE.search(text) else f"'{text}'"
 
 
 def quoted(name: str) -> str:

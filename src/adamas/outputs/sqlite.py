@@ -25,11 +25,14 @@ import os
 import time
 
 from adamas import Duration, Rejected, Retry, log, option
-from adamas.transport.sql import Rows
+from adamas.lines import TIME, VALUE
+from adamas.transport.sql import Rows, in_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+
+    from adamas.naming import Point
 
 SCHEMA = """
 PRAGMA auto_vacuum = incremental;
@@ -83,6 +86,11 @@ class Sqlite(Rows):
         if not os.path.isdir(folder):
             wrong.append(f"path: there is no folder {folder}")
         return wrong
+
+    def line(self, point: Point) -> str:
+        """A JSON list: time, name, labels, value, host."""
+        name, labels, host = map(in_json, self.columns(point))
+        return f"[{TIME},{name},{labels},{VALUE},{host}]\n"
 
     def stamp(self, time: float) -> str:
         """A time's text in `self.lines`."""

@@ -13,7 +13,6 @@ from json import JSONEncoder
 
 from adamas import Output, Rejected, Secret, option
 from adamas.host import split_address
-from adamas.lines import TIME, VALUE
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
@@ -47,11 +46,6 @@ class Rows(Output):
         host = self.spelling.host or self.spelling.labels.get("host", "")
         labels = {name: value for name, value in point.labels if (name, value) != ("host", host)}
         return point.name, in_json(labels), host
-
-    def line(self, point: Point) -> str:
-        """A JSON list: time, name, labels, value, host."""
-        name, labels, host = map(in_json, self.columns(point))
-        return f"[{TIME},{name},{labels},{VALUE},{host}]\n"
 
     def execute(self, statement: str) -> None:
         """Have the database execute a statement that answers nothing."""
@@ -142,12 +136,8 @@ class Server(Rows, Tls):
         """The table's name, and before it what it is in, where that is given."""
         return self.table.split(".")
 
-    def stamp(self, time: float) -> str:
-        """A time's text in `self.lines`, in UTC."""
-        return f'"{utc(time)}"'
-
 
 def utc(stamp: float) -> str:
-    """`2026-01-31 23:59:59`, and microseconds where there are some."""
+    """`2026-01-31 23:59:59` in UTC, with microseconds where there are some."""
     seconds, micros = divmod(round(stamp * 1e6), 1_000_000)
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds)) + (f".{micros:06d}" if micros else "")
