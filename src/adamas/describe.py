@@ -184,9 +184,9 @@ def facts(cls: Kind) -> list[tuple[str, str]]:
     found.append(("Naming", f"`{cls.default_naming}`, unless `naming` says otherwise"))
     if cls.diamond:
         found.append(("In a diamond.conf", f"`{cls.diamond}`"))
-    arrival = (
-        "asked for after some sends; what is not confirmed is sent again" if cls.confirms_later else "confirmed by each send"
-    )
+    arrival = "confirmed by each send" if cls.answered else "nobody confirms it: delivered means sent"
+    if cls.confirms_later:
+        arrival = "asked for after some sends; what is not confirmed is sent again"
     found.append(("Arrival", arrival))
     if not cls.slotted:
         found.append(("Early samples", "also those that come between the windows at start"))

@@ -372,24 +372,6 @@ def dial(host: str, port: int, timeout: float) -> socket.socket:
     return socket.create_connection((name, port), timeout)  # type: ignore[arg-type]
 
 
-def dial_unix(path: str, kind: int, timeout: float) -> socket.socket:
-    """A connection to the unix socket of that path; OSError where nobody listens."""
-    sock = socket.socket(socket.AF_UNIX, kind)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def unix_path(address: str) -> str:
-    """The path of an address such as "unix:/run/agent.sock" (or unix:///run/agent.sock); empty for any other."""
-    path = address.removeprefix("unix:").removeprefix("//")
-    return path if address.startswith("unix:") and path.startswith("/") else ""
-
-
 def split_address(address: str, port: int | None = None) -> tuple[str, int]:
     """("host", port) of "host:port" or "[v6]:port"; ValueError that says what was expected."""
     host, colon, text = address.rpartition(":")

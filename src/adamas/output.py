@@ -29,6 +29,8 @@ class Output:
     """The handler class of Diamond's that this succeeds."""
     confirms_later: ClassVar[bool] = False
     """`send` returning says nothing about arrival; `confirm` asks. Else each `send` is its own confirmation."""
+    answered: ClassVar[bool] = True
+    """The backend, or its machine, says in some way that it has what was sent; else delivered means no more than sent."""
     slotted: ClassVar[bool] = True
     """The backend keeps one value for each interval: it gets the windows of the grid, not the early runs at start."""
     counters: ClassVar[str] = ""

@@ -11,10 +11,11 @@ import re
 import zlib
 
 from adamas import Output, Secret, option
-from adamas.host import split_address, unix_path
+from adamas.host import split_address
 from adamas.lines import TIME, VALUE
 from adamas.naming import clean_path
 from adamas.transport.stream import Stream
+from adamas.transport.unix import unix_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import socket
 import time
 
 from adamas import Output, Rejected, option
-from adamas.host import dial_unix, split_address, unix_path
+from adamas.host import split_address
+from adamas.transport.unix import dial_unix, unix_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 class Datagram(Output):
     """Sends lines over UDP."""
 
+    answered = False
     port: ClassVar[int | None] = None
     """Where the protocol's servers listen, where the address names no port."""
     fresh: ClassVar[float] = 60.0

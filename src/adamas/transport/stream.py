@@ -15,8 +15,9 @@ import struct
 import time
 
 from adamas import Retry, option
-from adamas.host import dial, dial_unix, split_address, unix_path
+from adamas.host import dial, split_address
 from adamas.transport.tls import Tls
+from adamas.transport.unix import dial_unix, unix_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,18 +124,10 @@ class Stream(Tls):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for setting, value in KEEPALIVE:
                 sock.setsockopt(socket.IPPROTO_TCP, setting, value)
-            return self._encrypted(sock, host) if self.tls else sock
+            return self.encrypted(sock, host) if self.tls else sock
         except BaseException:
             sock.close()
             raise
-
-    def _encrypted(self, sock: socket.socket, host: str) -> socket.socket:
-        import ssl
-
-        try:
-            return self.context().wrap_socket(sock, server_hostname=self.server_name or host)
-        except ssl.SSLCertVerificationError as error:
-            raise ConnectionError(f"the server's certificate is not accepted: {error.verify_message}") from None
 
     def send(self, payload: bytes) -> None:
         """Hand the payload to the kernel; arrival is `confirm`'s business. A slow peer has time for as long as it reads."""
