@@ -11,15 +11,18 @@ Source: RFC 9110, sections 10.2.3 (Retry-After) and 15 (status codes); RFC 9112,
 from __future__ import annotations
 
 import re
+import socket
 import time
+from binascii import b2a_base64
 from urllib.parse import urlsplit
 
 from adamas import Rejected, Retry, Secret, __version__, option
+from adamas.host import dial
+from adamas.transport.exchange import Exchange, Malformed
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import http.client
     from collections.abc import Iterable, Sequence
     from typing import ClassVar
 
@@ -59,7 +62,7 @@ class Http(Tls):
 
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
         super().__init__(values, instance)
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: Exchange | None = None
         self._since = 0.0
         self._answered = False
         """Whether the connection has answered before: the peer may have closed it since."""
@@ -140,9 +143,8 @@ class Http(Tls):
             return {"Authorization": f"Bearer {self.bearer_token}"}
         if not self.username:
             return {}
-        from base64 import b64encode
-
-        return {"Authorization": "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()}
+        both = b2a_base64(f"{self.username}:{self.password}".encode(), newline=False)
+        return {"Authorization": f"Basic {both.decode()}"}
 
     def target(self) -> str:
         """What is asked for: the address's path and query, or the protocol's."""
@@ -151,22 +153,22 @@ class Http(Tls):
         return path + (("&" if "?" in path else "?") + parts.query if parts.query else "")
 
     def open(self) -> None:
-        """Connect, if there is no connection or it is old; OSError where nobody listens."""
-        if self._connection is not None and time.monotonic() - self._since < OLDEST:
+        """Connect, if there is no connection, or it is old, or was closed; OSError where nobody listens."""
+        there = self._connection
+        if there is not None and time.monotonic() - self._since < OLDEST and not (self._answered and there.stirs()):
             return
         self.close()
-        import http.client
-
         parts = urlsplit(self.url)
         assert parts.hostname is not None
-        if parts.scheme == "https":
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=self.timeout, context=self.context()
-            )
-        else:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self.timeout)
-        connection.connect()
-        self._connection, self._since, self._answered = connection, time.monotonic(), False
+        secure = parts.scheme == "https"
+        sock = dial(parts.hostname, parts.port or (443 if secure else 80), self.timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = self.encrypted(sock, parts.hostname) if secure else sock
+        except BaseException:
+            sock.close()
+            raise
+        self._connection, self._since, self._answered = Exchange(sock, MOST_ANSWER), time.monotonic(), False
 
     def send(self, payload: bytes) -> None:
         """One request, or as many as it takes."""
@@ -239,20 +241,15 @@ class Http(Tls):
         A connection that answered before and is found closed is no failure: the peer had had enough of waiting, and did not
         see the request. So it is asked once more over a new one.
         """
-        import http.client
-
         content = {} if payload is None else self.encode_headers()
-        headers = {"User-Agent": f"adamas/{__version__}", **content, **self.login(), **self.headers}
+        host = {"Host": urlsplit(self.url).netloc, "User-Agent": f"adamas/{__version__}"}
+        headers = {**host, **content, **self.login(), **self.headers}
         while True:
             self.open()
             assert self._connection is not None
             kept = self._answered
             try:
-                try:
-                    self._connection.request(method, target, body=payload, headers=headers)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass  # the peer may have answered before it had read everything, and that says why
-                response = self._connection.getresponse()
+                answer = self._connection.ask(method, target, headers, payload)
             except TimeoutError:
                 raise
             except OSError:
@@ -260,16 +257,12 @@ class Http(Tls):
                 if not kept:
                     raise
                 continue
-            except http.client.HTTPException as error:
-                raise Retry(f"not an HTTP answer: {error!r}") from None
-            try:
-                body = response.read(MOST_ANSWER)
-            except http.client.HTTPException as error:
-                raise Retry(f"half an HTTP answer: {error!r}") from None
+            except Malformed as error:
+                raise Retry(str(error)) from None
             self._answered = True
-            if not response.isclosed() or response.will_close:
+            if not self._connection.open:
                 self.close()
-            return response.status, {k.lower(): v for k, v in response.getheaders()}, body
+            return answer
 
     def close(self) -> None:
         """Hang up."""

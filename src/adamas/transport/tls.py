@@ -11,6 +11,7 @@ from adamas import Output, log, option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     import ssl
 
 
@@ -47,3 +48,12 @@ class Tls(Output):
         if self.cert_file:
             made.load_cert_chain(os.path.expanduser(self.cert_file), os.path.expanduser(self.key_file) or None)
         return made
+
+    def encrypted(self, sock: socket.socket, host: str) -> socket.socket:
+        """The connection, encrypted; the peer is `server_name`, or else the host that was connected to."""
+        import ssl
+
+        try:
+            return self.context().wrap_socket(sock, server_hostname=self.server_name or host)
+        except ssl.SSLCertVerificationError as error:
+            raise ConnectionError(f"the server's certificate is not accepted: {error.verify_message}") from None
