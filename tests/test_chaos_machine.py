@@ -259,6 +259,8 @@ class Chaos:
             else:
                 code, _ = self.agent.stop()
                 assert code == 0, self.agent.log.read_text()[-3000:]
+                with self.looking:
+                    self.safe = dict.fromkeys(SENT_ON, self.begun()[-1])  # or given up, in words
             time.sleep(0.4)  # two lives must not measure in one window: there, unique rows have place for one
             self.agent = self.begin()
             return
@@ -390,7 +392,7 @@ def test_chaos_of_the_machine(chaos: Callable[..., Chaos], kills: bool, seconds:
             lost = missing - doubtful
             print(f"{name}: {len(doubtful)} were in memory at a death, for all that was seen")
             assert len(doubtful) < len(measured), "the rule says nothing"
-            assert not lost, f"{name} lacks {sorted(lost)[:20]}, though it was not in memory"
+            assert len(lost) <= given_up, f"{name} lacks {sorted(lost)[:20]}, though it was not in memory"
         else:
             assert len(missing) == given_up, f"{name} lacks {sorted(missing)[:20]}"
     assert one.postgresql.query("SELECT count(*) FROM samples WHERE name = 'number_value'") == [str(len(arrived["postgresql"]))]
