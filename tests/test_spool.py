@@ -659,6 +659,7 @@ class Undying(Faulty):
 
 
 def test_what_a_failed_write_left_behind_is_not_delivered_beside_what_replaced_it(tmp_path: Path) -> None:
+    """Not even where damage before it has the reader look for the next good record."""
     disk = Undying()
     spool = new(tmp_path, disk)
     assert spool.append(b"a" * 50, 5)
@@ -667,10 +668,54 @@ def test_what_a_failed_write_left_behind_is_not_delivered_beside_what_replaced_i
     disk.stubborn = False
     assert spool.append(b"c" * 80, 3)  # the queue gave up some meanwhile
     assert spool.append(b"d" * 10, 9)
-    let_go(spool)
-    again = new(tmp_path, disk)
-    assert [(r.first, r.payload[:1]) for r in everything(again)] == [(0, b"a"), (5, b"c"), (8, b"d")]
-    again.close()
+    for damage in (False, True):
+        let_go(spool)
+        if damage:
+            disk.flip(str(tmp_path / f"{0:016x}.seg"), 8 * (HEADER.size + 10))
+        spool = new(tmp_path, disk)
+        assert [(r.first, r.payload[:1]) for r in everything(spool)] == [(0, b"a"), (5, b"c"), (8, b"d")][damage:]
+    spool.close()
+
+
+class Torn(Disk):
+    """The power fails in the middle of the next write to the cursor."""
+
+    armed = False
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> None:
+        if self.armed and len(data) < 100:
+            super().pwrite(fd, data[:20] + os.urandom(len(data) - 20), offset)
+            raise KeyboardInterrupt
+        super().pwrite(fd, data, offset)
+
+    def used(self, path: str) -> tuple[float, int]:
+        return 0.5, 1 << 40
+
+
+def test_a_cursor_that_was_just_being_written_leaves_the_one_before(tmp_path: Path) -> None:
+    disk = Torn()
+    spool = new(tmp_path, disk)
+    for number in range(10):
+        assert spool.append(b"%d" % number, 5)
+    for number in range(8):
+        disk.armed = False
+        record = spool.read()
+        assert record is not None
+        assert record.payload == b"%d" % number
+        spool.ack(record)
+        spool.flush()
+        ahead = spool.read()
+        assert ahead is not None
+        spool.ack(ahead)
+        disk.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            spool.flush()
+        let_go(spool)
+        disk.armed = False
+        spool = new(tmp_path, disk)
+        assert spool.acked == record.end
+        assert spool.dropped == {}
+    spool.close()
 
 
 def test_an_opening_that_failed_lets_go(tmp_path: Path) -> None:
