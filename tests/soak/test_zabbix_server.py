@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ INSERT INTO config_autoreg_tls (autoreg_tlsid) VALUES (1);
 INSERT INTO role (roleid, name, type) VALUES (1, 'role', 3);
 INSERT INTO users (userid, username, roleid) VALUES (1, 'Admin', 1);
 INSERT INTO hosts (hostid, host, name, name_upper) VALUES (1, 'h', 'h', 'H');
+UPDATE hosts SET tls_accept = 5;
 """
 
 
@@ -69,7 +71,24 @@ class RunningZabbix:
         self.port = port = low_port()
         config = folder / "zabbix.conf"
         run = f"ListenPort={port}\nDBPort={postgres.port}\nPidFile={folder}/zabbix.pid\nSocketDir={folder}\n"
-        config.write_text(SETTINGS + run)
+        self.cert, key = folder / "zabbix.pem", folder / "zabbix.key"
+        made = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+        ]  # it takes RSA only
+        named = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(self.cert)]
+        subprocess.run(made + named, check=True, capture_output=True)
+        key.chmod(0o644)
+        tls = f"TLSCAFile={self.cert}\nTLSCertFile={self.cert}\nTLSKeyFile={key}\n"
+        config.write_text(SETTINGS + run + tls)
         argv = [*postgres.user, "zabbix_server", "-f", "-c", str(config)]
         self.server = servers.start(argv, folder, lambda: servers.listens(port))
 
@@ -127,10 +146,13 @@ def zabbix() -> Iterator[RunningZabbix]:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"compression": "none", "key": "adamas[{name}]"}, {"naming": "prometheus"}],
-    ids=["path", "brackets", "labels"],
+    [{}, {"compression": "none", "key": "adamas[{name}]"}, {"naming": "prometheus"}, {"tls": True}],
+    ids=["path", "brackets", "labels", "tls"],
 )
 def test_every_value_is_in_its_history(zabbix: RunningZabbix, tmp_path: Path, options: dict[str, Any]) -> None:
+    if "tls" in options:
+        cert = str(zabbix.cert)
+        options = {**options, "ca_file": cert, "cert_file": cert, "key_file": str(zabbix.folder / "zabbix.key")}
     trip = Trip(tmp_path, "zabbix", {"address": f"127.0.0.1:{zabbix.port}", **options})
     sent = batches()
     expected = {key: values for (key, _), values in trip.points(sent).items()}
