@@ -176,7 +176,7 @@ def test_answers_that_are_no_refusal(status: int, said: bytes, sink: HttpSink, t
     trip.sender.start()
     trip.sender.offer(batches(2)[1])
     trip.sender.ring()
-    servers.wait_until(lambda: trip.sender.failures, 10, "a failure")
+    servers.wait_until(lambda: trip.sender.error, 10, "a failure")
     told = trip.sender.status()["error"]
     assert str(status) in told
     assert "k" * 32 not in told

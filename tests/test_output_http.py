@@ -20,8 +20,7 @@ from roundtrip import Trip, batches
 
 from adamas import Rejected, Retry
 from adamas.metric import Batch
-from adamas.transport.exchange import Exchange, Malformed
-from adamas.transport.http import after
+from adamas.transport.exchange import Exchange, Malformed, retry_after
 
 TEXT = "$name{$labels} $value $time_ms"
 IMPORT = '{"metric":$series_json,"values":[$value],"timestamps":[$time_ms]}'
@@ -176,6 +175,10 @@ def test_what_is_wrong_with_options() -> None:
     assert "username and password" in told and "geheim" not in told
     assert "X-A has a character" in wrong(headers={"X-A": "a\r\nHost: b"})
     assert "not the name of a header" in wrong(headers={"X A": "a"})
+    told = wrong(proxy="https://me:geheim@proxy:1/")
+    assert "proxy: expected an address" in told
+    assert "geheim" not in told
+    assert wrong(proxy="http://me:geheim@proxy.example.org:3128") == ""
     assert "bearer_token: has a line break" in wrong(bearer_token="abc\n")
 
 
@@ -206,11 +209,18 @@ def test_retry_after_is_obeyed(status: int, kind: str, sink: HttpSink, trip: Cal
 
 
 def test_what_retry_after_may_say() -> None:
-    assert after("120") == 120
-    assert after("") == after("soon") == after("-1") == after("²") == after("Wed, 99 Oct 2015 07:28:00 GMT") == 0
-    assert after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert 50 < after(formatdate(time.time() + 60, usegmt=True)) <= 61
-    assert after("99999999999999999999") == after(formatdate(time.time() + 9e6, usegmt=True)) == 3600
+    assert retry_after("120") == 120
+    assert (
+        retry_after("")
+        == retry_after("soon")
+        == retry_after("-1")
+        == retry_after("²")
+        == retry_after("Wed, 99 Oct 2015 07:28:00 GMT")
+        == 0
+    )
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert 50 < retry_after(formatdate(time.time() + 60, usegmt=True)) <= 61
+    assert retry_after("99999999999999999999") == retry_after(formatdate(time.time() + 9e6, usegmt=True)) == 3600
 
 
 def test_a_refused_payload_is_kept_once_and_holds_up_nothing(sink: HttpSink, trip: Callable[..., Trip]) -> None:
@@ -238,7 +248,7 @@ def test_what_is_set_up_wrongly_waits(status: int, sink: HttpSink, trip: Callabl
     sink.reply = lambda request: wrong
     one = trip(bearer_token="s3cret-token")
     offer(one, batches(1))
-    servers.wait_until(lambda: one.sender.failures, 10, "a failure")
+    servers.wait_until(lambda: one.sender.error, 10, "a failure")
     told = one.sender.status()["error"]
     assert f"HTTP {status}: who is ***?" in told
     assert "s3cret" not in told
@@ -440,6 +450,87 @@ def test_answers(answer: bytes, step: int) -> None:
         theirs.close()
 
 
+class Proxy:
+    """Forwards CONNECT for whoever logs in, and answers requests with an absolute address itself."""
+
+    def __init__(self) -> None:
+        self.heads: list[str] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        head, _, rest = data.partition(b"\r\n\r\n")
+        self.heads.append(head.decode())
+        if b"Basic bWU6cyBjcmV0\r" not in head + b"\r":
+            connection.sendall(b"HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n")
+        elif head.startswith(b"CONNECT "):
+            host, _, port = head.split(b" ")[1].partition(b":")
+            with socket.create_connection((host, int(port)), 10) as there:
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=self._copy, args=(there, connection), daemon=True)
+                back.start()
+                self._copy(connection, there)
+                back.join(10)
+        else:
+            length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+            while len(rest) < length:
+                rest += connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 204 Done\r\nConnection: close\r\n\r\n")
+        connection.close()
+
+    @staticmethod
+    def _copy(here: socket.socket, there: socket.socket) -> None:
+        try:
+            while data := here.recv(65536):
+                there.sendall(data)
+            there.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_a_proxy_on_the_way(tmp_path: Path) -> None:
+    """https goes through a tunnel, and the peer's certificate is checked as ever; http has the proxy ask."""
+    certificate = self_made_certificate(tmp_path)
+    sink, proxy = HttpSink(certificate=certificate), Proxy()
+    through = f"http://me:s%20cret@127.0.0.1:{proxy.port}"
+    one = Trip(
+        tmp_path / "https", "http", {"url": f"{sink.url}/x", "ca_file": str(certificate), "proxy": through, "username": "u"}
+    )
+    assert one.go(batches(2))["delivered"] == 2000
+    assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{sink.port} HTTP/1.1\r\n")
+    assert [request.path for request in sink.requests] == ["/x"]
+    assert "proxy-authorization" not in sink.requests[0].headers
+    assert "\r\nAuthorization" not in proxy.heads[0]
+    plain = Trip(tmp_path / "http", "http", {"url": "http://metrics.invalid:99/x?y", "proxy": through})
+    assert plain.go(batches(1))["delivered"] == 1000
+    assert proxy.heads[-1].startswith("POST http://metrics.invalid:99/x?y HTTP/1.1\r\nHost: metrics.invalid:99\r\n")
+    for url in (sink.url, "http://metrics.invalid"):
+        output = Trip(tmp_path / "no", "http", {"url": url, "proxy": f"http://me:wr0ng@127.0.0.1:{proxy.port}"}).output
+        with pytest.raises(Retry, match="407") as told:
+            output.send(output.pack(b"x\n"))
+        assert "wr0ng" not in str(told.value)
+        output.close()
+    proxy.stop()
+    sink.stop()
+
+
 def test_tls(tmp_path: Path) -> None:
     """A self-made certificate is trusted where it is given as the authority, and not otherwise."""
     certificate = self_made_certificate(tmp_path)
@@ -453,7 +544,7 @@ def test_tls(tmp_path: Path) -> None:
     assert again.sender.status()["reconnects"] == 0
     bad = Trip(tmp_path / "bad", "http", {"url": sink.url})
     offer(bad, batches(1))
-    servers.wait_until(lambda: bad.sender.failures, 10, "a failure")
+    servers.wait_until(lambda: bad.sender.error, 10, "a failure")
     assert re.search("certificate is not accepted: self.signed", bad.sender.status()["error"], re.I)
     assert ledger(bad)["delivered"] == 0
     bad.sender.stop(time.monotonic())

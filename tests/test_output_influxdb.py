@@ -200,7 +200,7 @@ def test_who_may_not_write_waits(influx: Callable[..., servers.Influx], tmp_path
     for batch in sent:
         wrong.sender.offer(batch)
     wrong.sender.ring()
-    servers.wait_until(lambda: wrong.sender.failures, 10, "a refusal")
+    servers.wait_until(lambda: wrong.sender.error, 10, "a refusal")
     status = wrong.sender.status()
     assert "401" in status["error"] and "abracadabra" not in json.dumps(status)
     assert status["ledger"]["dropped"] == {} and status["ledger"]["delivered"] == 0
@@ -233,7 +233,7 @@ def test_a_restart_loses_nothing(influx: Callable[..., servers.Influx], tmp_path
             server.stop()
             server.server.kill()
         if n == 5:
-            servers.wait_until(lambda: trip.sender.failures, 20, "a failure")
+            servers.wait_until(lambda: trip.sender.error, 20, "a failure")
             server.start()
     servers.wait_until(lambda: trip.sender.ledger.snapshot()["delivered"] == 10_000, 60, "all points")
     trip.sender.stop(time.monotonic() + 5)

@@ -178,7 +178,7 @@ def test_a_storage_in_trouble_is_no_refusal(answer: str, tmp_path: Path) -> None
     trip.sender.start()
     trip.sender.offer(batches(1)[0])
     trip.sender.ring()
-    servers.wait_until(lambda: trip.sender.failures, 10, "a failure")
+    servers.wait_until(lambda: trip.sender.error, 10, "a failure")
     assert answer.strip().split(":")[0] in trip.sender.status()["error"]
     assert trip.sender.ledger.snapshot()["dropped"] == {}
     peer.answers.clear()

@@ -3,13 +3,14 @@
 No more than a client of APIs needs: no cookies, no redirections, bodies of known length. (Python's http.client has all of HTTP,
 and costs an agent 6 MB with what it imports.)
 
-Source: RFC 9112, sections 2, 6, 7.1 and 9.3.
+Source: RFC 9112, sections 2, 6, 7.1 and 9.3; RFC 9110, section 10.2.3 (Retry-After).
 """
 
 from __future__ import annotations
 
 import re
 import select
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?")
 MOST_HEAD = 64 << 10
 PIECE = 64 << 10
+LONGEST = 3600.0
+"""The most seconds that a peer can have us wait."""
 
 
 class Malformed(Exception):
@@ -55,7 +58,8 @@ class Exchange:
             version, status, answered = self._head()
             if status >= 200:
                 break
-        content = self._body(status, answered)
+        tunnel = method == "CONNECT" and status < 300
+        content = b"" if tunnel else self._body(status, answered)
         if version == 0 or "close" in answered.get("connection", "").lower():
             self.open = False
         return status, answered, content
@@ -141,3 +145,17 @@ class Exchange:
         """Hang up."""
         self.open = False
         self.socket.close()
+
+
+def retry_after(text: str) -> float:
+    """The seconds that a Retry-After header asks to wait, an hour at most: a number, or a date; 0 where it says neither."""
+    if text.isascii() and text.isdigit():
+        return min(float(text), LONGEST)
+    if not text:
+        return 0.0
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), LONGEST)
+    except (ValueError, OverflowError):
+        return 0.0

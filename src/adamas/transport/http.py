@@ -14,11 +14,11 @@ import re
 import socket
 import time
 from binascii import b2a_base64
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from adamas import Rejected, Retry, Secret, __version__, option
 from adamas.host import dial
-from adamas.transport.exchange import Exchange, Malformed
+from adamas.transport.exchange import Exchange, Malformed, retry_after
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
@@ -35,8 +35,6 @@ TOO_LARGE = 413
 MOST_ANSWER = 1 << 20
 OLDEST = 300.0
 """Seconds after which a connection is made anew: the name may lead elsewhere by then."""
-LONGEST = 3600.0
-"""The most seconds that a peer can have us wait."""
 WINDOWS = {"gzip": 31, "deflate": 15}
 """What zlib calls them (RFC 1952 and RFC 1950)."""
 LINES = (b"", b"\n", b"\n")
@@ -58,6 +56,7 @@ class Http(Tls):
     username: str = option("", "The name to log in with (HTTP basic authentication)")
     password: Secret = option("", "The password of that name")
     bearer_token: Secret = option("", "The token to log in with (HTTP bearer authentication)")
+    proxy: Secret = option("", "An HTTP proxy on the way there: http://host:port, or http://name:password@host:port")
     compression: str = option("gzip", "How payloads are compressed", choices=("none", "gzip"))
 
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
@@ -82,6 +81,8 @@ class Http(Tls):
             wrong.append('url: expected an address such as "https://metrics.example.org:8428"')
         if self.bearer_token and self.username:
             wrong.append("bearer_token: log in with a token or with a name and password, not with both")
+        if self.proxy and not re.fullmatch(r"http://([^@/?#\s]+@)?[^@/?#\s:]+:[0-9]{1,5}/?", self.proxy):
+            wrong.append('proxy: expected an address such as "http://proxy.example.org:3128"')
         for name, value in self.headers.items():
             if not _TOKEN.fullmatch(name):
                 wrong.append(f"headers: {name!r} is not the name of a header")
@@ -143,8 +144,7 @@ class Http(Tls):
             return {"Authorization": f"Bearer {self.bearer_token}"}
         if not self.username:
             return {}
-        both = b2a_base64(f"{self.username}:{self.password}".encode(), newline=False)
-        return {"Authorization": f"Basic {both.decode()}"}
+        return {"Authorization": _basic(self.username, self.password)}
 
     def target(self) -> str:
         """What is asked for: the address's path and query, or the protocol's."""
@@ -161,7 +161,8 @@ class Http(Tls):
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         secure = parts.scheme == "https"
-        sock = dial(parts.hostname, parts.port or (443 if secure else 80), self.timeout)
+        port = parts.port or (443 if secure else 80)
+        sock = self._dial_proxy(parts.hostname, port, secure) if self.proxy else dial(parts.hostname, port, self.timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock = self.encrypted(sock, parts.hostname) if secure else sock
@@ -169,6 +170,32 @@ class Http(Tls):
             sock.close()
             raise
         self._connection, self._since, self._answered = Exchange(sock, MOST_ANSWER), time.monotonic(), False
+
+    def _dial_proxy(self, host: str, port: int, tunnel: bool) -> socket.socket:
+        proxy = urlsplit(self.proxy)
+        assert proxy.hostname is not None
+        sock = dial(proxy.hostname, proxy.port or 80, self.timeout)
+        if not tunnel:
+            return sock
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            status, _, body = Exchange(sock, MOST_ANSWER).ask("CONNECT", where, {"Host": where, **self._proxy_login()}, None)
+            if status != 200:
+                raise Retry(f"the proxy says {self.words(status, body)}")
+        except Malformed as error:
+            sock.close()
+            raise Retry(f"the proxy: {error}") from None
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _proxy_login(self) -> dict[str, str]:
+        """What logs in to the proxy."""
+        proxy = urlsplit(self.proxy)
+        if proxy.username is None:
+            return {}
+        return {"Proxy-Authorization": _basic(unquote(proxy.username), unquote(proxy.password or ""))}
 
     def send(self, payload: bytes) -> None:
         """One request, or as many as it takes."""
@@ -185,7 +212,7 @@ class Http(Tls):
             where = f" (to {headers['location'].partition('?')[0]})" if "location" in headers else ""
             raise Retry(f"{words}{where}; see url and what logs in")
         if self.passes(status):
-            raise Retry(words, after(headers.get("retry-after", "")))
+            raise Retry(words, retry_after(headers.get("retry-after", "")))
         plain = self.unpack(payload)
         if self.too_large(status, body):
             if parts := self.divide(plain):
@@ -233,6 +260,8 @@ class Http(Tls):
         """Option and value of what must not be told, as long as it is worth hiding."""
         values = [(name, str(getattr(self, name))) for name, one in type(self).options.items() if one.type == "Secret"]
         values += [("headers", part) for value in self.headers.values() for part in value.split() if len(part) > 7]
+        if self.proxy:
+            values.append(("headers", urlsplit(self.proxy).password or ""))
         return [(name, value) for name, value in values if value]
 
     def ask(self, method: str, target: str, payload: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -244,6 +273,8 @@ class Http(Tls):
         content = {} if payload is None else self.encode_headers()
         host = {"Host": urlsplit(self.url).netloc, "User-Agent": f"adamas/{__version__}"}
         headers = {**host, **content, **self.login(), **self.headers}
+        if self.proxy and self.url.startswith("http:"):
+            target, headers = f"http://{host['Host']}{target}", {**headers, **self._proxy_login()}
         while True:
             self.open()
             assert self._connection is not None
@@ -271,20 +302,10 @@ class Http(Tls):
             self._connection = None
 
 
+def _basic(username: str, password: str) -> str:
+    return "Basic " + b2a_base64(f"{username}:{password}".encode(), newline=False).decode()
+
+
 def _one_line(value: str) -> bool:
     """Whether it can stand in a header."""
     return value.isascii() and value.isprintable()
-
-
-def after(text: str) -> float:
-    """The seconds that a Retry-After header asks to wait, an hour at most: a number, or a date; 0 where it says neither."""
-    if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST)
-    if not text:
-        return 0.0
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), LONGEST)
-    except (ValueError, OverflowError):
-        return 0.0
