@@ -28,6 +28,7 @@ from adamas.outputs.graphite_pickle import GraphitePickle
 from adamas.outputs.graphite_udp import GraphiteUdp
 from adamas.ring import Ring
 from adamas.sender import Sender
+from adamas.transport.stream import Stream
 
 POINTS = 9_950
 """Of 10,000 samples; rates have no first one."""
@@ -474,6 +475,55 @@ def test_each_address_in_its_turn(tmp_path: Path) -> None:
     assert sum(len(sink.lines) for sink in sinks) >= 2 * 14950
     sender.stop(time.monotonic() + 5)
     sender.join(time.monotonic() + 5)
+
+
+class Asked(Stream):
+    """A protocol that answers each send; home, or the next address' turn, comes after a second."""
+
+    name = "asked"
+    confirms_later = False
+    home = turn = 1.0
+
+    def send(self, payload: bytes) -> None:
+        super().send(payload)
+        assert self.receive(len(payload)) == payload
+
+
+@pytest.mark.parametrize("routing", ["failover", "round_robin"])
+def test_connections_that_stay_change_their_address_too(routing: str) -> None:
+    heard: list[int] = []
+
+    def answer(number: int, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                while data := client.recv(100):
+                    heard.append(number)
+                    client.sendall(data)
+
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    threads = [threading.Thread(target=answer, args=(n, one), daemon=True) for n, one in enumerate(listeners)]
+    output = Asked({"address": [f"127.0.0.1:{one.getsockname()[1]}" for one in listeners], "routing": routing, "timeout": 5.0})
+    for thread in threads:
+        thread.start()
+
+    def ask() -> int:
+        output.open()
+        output.send(b"x")
+        return heard[-1]
+
+    assert [ask() for _ in range(3)] == [0, 0, 0]
+    if routing == "failover":
+        output.close()  # as after a failure
+        assert ask() == 1
+    servers.wait_until(lambda: ask() == (0 if routing == "failover" else 1))
+    output.close()
+    for one in listeners:
+        one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 # TLS

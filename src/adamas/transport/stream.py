@@ -43,6 +43,8 @@ class Stream(Tls):
     """Where the protocol's servers listen, where an address names no port."""
     home: ClassVar[float] = 60.0
     """Seconds after which the first address is tried again, where another one has taken its place."""
+    turn: ClassVar[float] = 10.0
+    """Seconds after which it is the next address' turn, where each send is answered on a connection that stays."""
 
     address: list[str] = option(["127.0.0.1"], "Where the backend listens: host:port, or several of them (see `routing`)")
     routing: str = option(
@@ -56,7 +58,7 @@ class Stream(Tls):
         super().__init__(values, instance)
         self.socket: socket.socket | None = None
         self._at = -1 if self.routing == "round_robin" else 0
-        self._away_until = 0.0
+        self._until = 0.0
 
     def check(self) -> list[str]:
         """Each address must name a host and a port, or a unix socket, and there must be one."""
@@ -80,15 +82,16 @@ class Stream(Tls):
 
     def open(self) -> None:
         """Connect, resolving the name anew, to the address whose turn it is or the next that answers; OSError where none does."""
-        homeward = self.routing != "round_robin" and self._at > 0 and time.monotonic() >= self._away_until
+        in_turn = self.routing == "round_robin"
+        due = time.monotonic() >= self._until and (len(self.address) > 1 if in_turn else self._at > 0)
         if self.socket is not None:
-            if self.confirms_later or not homeward:
+            if self.confirms_later or not due:
                 return
             self._hang_up()  # each send was answered: nothing is under way
-        if homeward:
-            self._at = 0
-        elif self.routing == "round_robin":
+        if in_turn:
             self._at += 1
+        elif due:
+            self._at = 0
         failed = []
         for step in range(len(self.address)):
             at = (self._at + step) % len(self.address)
@@ -105,9 +108,11 @@ class Stream(Tls):
         raise ConnectionError(f"none of {len(failed)} addresses answers: {'; '.join(failed)}")
 
     def _move(self, at: int) -> None:
-        """Stay with an address; with one that is not the first, for a while."""
-        if at != self._at and self.routing != "round_robin":
-            self._away_until = time.monotonic() + self.home
+        """Stay with an address, for its turn or until the first may be back."""
+        if self.routing == "round_robin":
+            self._until = time.monotonic() + self.turn
+        elif at != self._at:
+            self._until = time.monotonic() + self.home
         self._at = at
 
     def greet(self) -> None:
