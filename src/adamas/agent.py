@@ -23,12 +23,13 @@ from adamas.exposition import Exposition
 from adamas.host import Host
 from adamas.naming import Naming, clean_node
 from adamas.pipeline import Intake
-from adamas.runner import Runner, Task
+from adamas.runner import FIRST, SECOND, Runner, Task
 from adamas.sender import SPOOLS, Sender, left_behind, places
 from adamas.worker import Worker, isolate, isolate_output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from socket import socket
     from types import FrameType
     from typing import Any
@@ -59,7 +60,8 @@ class Agent:
         self.host.agent = self.status
         self.runner = Runner(self._publish, self._passed, lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds))
         self.senders: dict[str, Sender] = {}
-        self._fan_out: list[tuple[Sender, bool]] = []
+        self._fan_out: list[tuple[Sender, Sequence[int]]] = []
+        """Each output, and which runs at the start are not for it."""
         self._leaving: list[threading.Thread] = []
         """Senders that a reload took out, putting away what they have."""
         self._digests: dict[tuple[str, str], str] = {}
@@ -198,7 +200,8 @@ class Agent:
         before = self.senders.get(instance.name)
         self.senders[instance.name] = sender
         self._digests["outputs", instance.name] = instance.digest
-        self._fan_out = [*[(s, slotted) for s, slotted in self._fan_out if s is not before], (sender, type(output).slotted)]
+        without = () if not output.slotted else (SECOND,) if output.replaces else (FIRST, SECOND)
+        self._fan_out = [*[(s, runs) for s, runs in self._fan_out if s is not before], (sender, without)]
         return sender
 
     def _add_collector(self, instance: Instance) -> None:
@@ -234,10 +237,10 @@ class Agent:
 
     # the flow
 
-    def _publish(self, batch: Batch, early: bool) -> None:
+    def _publish(self, batch: Batch, run: int) -> None:
         """A batch to everyone who wants it. A fault of one output costs the others nothing."""
-        for sender, slotted in self._fan_out:
-            if early and slotted:
+        for sender, without in self._fan_out:
+            if run in without:
                 continue
             try:
                 sender.offer(batch)
@@ -335,7 +338,7 @@ class Agent:
             heir = None
             if instance is None:
                 del self.senders[name]
-                self._fan_out = [(s, slotted) for s, slotted in self._fan_out if s is not before]
+                self._fan_out = [(s, runs) for s, runs in self._fan_out if s is not before]
             else:
                 heir = self._add_output(instance)
             deadline = time.monotonic() + config.agent.stop_timeout

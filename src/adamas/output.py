@@ -33,6 +33,9 @@ class Output:
     """The backend, or its machine, says in some way that it has what was sent; else delivered means no more than sent."""
     slotted: ClassVar[bool] = True
     """The backend keeps one value for each interval: it gets the windows of the grid, not the early runs at start."""
+    replaces: ClassVar[bool] = True
+    """A value for a time that has one takes its place there. Where it is refused, as it is by a backend that wants times to
+    ascend, the window that began before the agent did is left out: the agent before may have sent it."""
     counters: ClassVar[str] = ""
     """How a growing total goes out: as the spelling has it, or as its increase since the run before ("delta")."""
     modules: ClassVar[tuple[str, ...]] = ()

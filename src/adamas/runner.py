@@ -32,6 +32,9 @@ GOOD_RUNS = 20
 """In-time runs after which a culprit comes back to the shared lane."""
 NO_DATA_EVERY = 60.0
 GRACE = 3.0
+GRID, FIRST, SECOND = range(3)
+"""Which run a batch is of: one of a window of the grid; the first at the start, stamped as the window that began before it; the
+second, soon after, for what needs two."""
 SLACK = 0.001
 
 
@@ -182,11 +185,12 @@ class Lane:
 
 
 class Runner:
-    """All lanes. `publish` takes each batch (and whether it is an early one), `passed` is called when a pass is over."""
+    """All lanes. `publish` takes each batch and which run it is of (`GRID`, or one of the two at a collector's start); `passed`
+    is called when a pass is over."""
 
     def __init__(
         self,
-        publish: Callable[[Batch, bool], None],
+        publish: Callable[[Batch, int], None],
         passed: Callable[[], None],
         alarm: Callable[[float], object] = lambda seconds: None,
         wall: Callable[[], float] = time.time,
@@ -249,12 +253,12 @@ class Runner:
         now = self.wall()
         stamp = window(now + SLACK, task.interval, task.offset)
         early = task.early > 0
-        second = task.early == 1
+        run = GRID if not early else SECOND if task.early == 1 else FIRST
         if early:
             task.early -= 1
         task.due = stamp + task.interval
         task.late = 0.0 if early else max(0.0, now - stamp)
-        if second:
+        if run == SECOND:
             stamp = now
         elif stamp > task.last_stamp + 1.5 * task.interval and task.runs and task.in_a_row == 0:
             task.missed += self._missed(task, stamp)
@@ -271,11 +275,11 @@ class Runner:
             if not task.removed:
                 batch = task.intake.publish(series, values, stamp, started)
             if batch is not None:
-                self.publish(batch, second)
+                self.publish(batch, run)
                 task.published = started
             if task.intake.stamped and not task.removed:
                 for other in task.intake.others():
-                    self.publish(other, False)
+                    self.publish(other, GRID)
             self._well(task)
         except NoData as reason:
             self._no_data(task, str(reason))

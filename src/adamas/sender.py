@@ -63,6 +63,7 @@ class Sender:
         self._window: list[Entry] = []
         self._records: list[Record] = []
         self._refused = 0
+        self._heir: Sender | None = None
         self._sends = 0
         self._confirm_by = 0.0
         self._retry_at = 0.0
@@ -122,6 +123,9 @@ class Sender:
 
     def offer(self, batch: Batch) -> None:
         """Take a batch; `ring` when the pass is over. Never blocks."""
+        if self._heir is not None:
+            self._heir.offer(batch)
+            return
         points = self.output.points(batch)
         if points:
             self.queue.put(batch, points)
@@ -157,6 +161,7 @@ class Sender:
             self._begin_spill()
         if self._spill is not None:
             self._spill.stop(time.monotonic() + CLOSING)
+        self._heir = heir
         if heir is not None:
             for entry in self.queue.take(1 << 62):
                 heir.offer(entry.batch)

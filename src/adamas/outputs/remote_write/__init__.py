@@ -62,6 +62,7 @@ class RemoteWrite(Http):
 
     name = "remote_write"
     default_naming = "prometheus"
+    replaces = False
     path = "/api/v1/write"
 
     url: str = option("http://127.0.0.1:9090", "Where the backend listens; the path is /api/v1/write, unless the address has one")
