@@ -32,7 +32,7 @@ class RunningStatsd:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port, self.management = servers.free_port(socket.SOCK_DGRAM), servers.free_port()
+        self.port, self.tcp, self.management = servers.free_port(socket.SOCK_DGRAM), servers.free_port(), servers.free_port()
         self.begin()
 
     def begin(self) -> None:
@@ -40,7 +40,8 @@ class RunningStatsd:
         self.directory.mkdir(exist_ok=True)
         config = self.directory / "config.js"
         config.write_text(
-            f'{{port: {self.port}, address: "127.0.0.1", mgmt_port: {self.management}, mgmt_address: "127.0.0.1",'
+            f'{{servers: [{{server: "./servers/udp", address: "127.0.0.1", port: {self.port}}},'
+            f' {{server: "./servers/tcp", address: "127.0.0.1", port: {self.tcp}}}], mgmt_port: {self.management}, mgmt_address: "127.0.0.1",'
             " flushInterval: 3600000, backends: [], deleteIdleStats: false}"
         )
         self.server = servers.start(
@@ -91,17 +92,17 @@ def test_statsd_has_every_gauge_and_the_sum_of_every_count(statsd: RunningStatsd
         trip.output.open()
         trip.output.send(trip.output.encode([batch]))
         pairs = list(trip.pairs(batch))
-        lines += len(pairs) + sum(value < 0 and not trip.output._counted(point) for point, value in pairs)
+        lines += len(pairs) + sum(value < 0 and not trip.output.counted(point) for point, value in pairs)
         statsd.wait_for("statsd.metrics_received", lines)
         for point, value in pairs:
-            last[point.name] = last.get(point.name, 0) + value if trip.output._counted(point) else value
+            last[point.name] = last.get(point.name, 0) + value if trip.output.counted(point) else value
     trip.output.close()
     counters, gauges = statsd.values("counters"), statsd.values("gauges")
     assert counters["statsd.bad_lines_seen"] == 0
     assert counters["statsd.packets_received"] < lines / 10
     assert not trip.output.lines.unfit
     assert len(trip.output.spelling.collisions) > 50  # statsd would have stripped them into one
-    counted = {point.name for batch in sent for point, _ in trip.pairs(batch) if trip.output._counted(point)}
+    counted = {point.name for batch in sent for point, _ in trip.pairs(batch) if trip.output.counted(point)}
     assert len(last) == 1000
     assert len(counted) == (50 if totals == "count" else 0)
     there = {name: (counters if name in counted else gauges).get(name) for name in last}
@@ -110,6 +111,31 @@ def test_statsd_has_every_gauge_and_the_sum_of_every_count(statsd: RunningStatsd
     assert not wrong
     if totals == "count":
         assert last["servers.h.mixed.total.plain0"] == 7 * 9  # a first run has no increase
+
+
+def test_over_tcp_nothing_is_lost_in_a_burst_nor_while_statsd_is_away(statsd: RunningStatsd, tmp_path: Path) -> None:
+    statsd.server.stop()
+    trip = Trip(tmp_path, "statsd_tcp", {"address": f"127.0.0.1:{statsd.tcp}"})
+    trip.sender.start()
+    sent = batches()
+    for batch in sent:
+        trip.sender.offer(batch)
+    trip.sender.ring()
+    servers.wait_until(lambda: trip.sender.failures > 0)
+    statsd.begin()
+    servers.wait_until(lambda: statsd.values("counters").get("servers.h.mixed.total.plain0") == 63, 30)
+    trip.sender.stop(time.monotonic() + 5)  # asks for confirmation at once
+    trip.sender.join(time.monotonic() + 5)
+    assert trip.sender.ledger.snapshot()["delivered"] == 9950
+    counters, gauges = statsd.values("counters"), statsd.values("gauges")
+    assert counters["statsd.bad_lines_seen"] == 0
+    wrong = []
+    for (name, _), values in trip.points(sent).items():
+        total = name.startswith("servers.h.mixed.total.")
+        value = sum(values.values()) if total else values[sent[-1].time]
+        if not math.isclose((counters if total else gauges)[name], value, rel_tol=1e-11):
+            wrong.append((name, value))
+    assert not wrong
 
 
 def test_what_was_measured_while_statsd_was_away_comes_when_it_is_back(statsd: RunningStatsd, tmp_path: Path) -> None:
