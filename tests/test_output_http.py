@@ -204,7 +204,7 @@ def test_retry_after_is_obeyed(status: int, kind: str, sink: HttpSink, trip: Cal
     found = one.go(batches(2))
     waited = times[1] - times[0]
     print(f"{status}, {kind}: asked to wait {'2' if kind == 'seconds' else '2 to 3'} s, waited {waited:.2f} s")
-    assert 1.95 < waited < 5
+    assert 1.95 < waited < 8
     assert (found["delivered"], found["dropped"], len(sink.requests)) == (2000, {}, 2)
 
 

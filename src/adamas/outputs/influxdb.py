@@ -10,7 +10,8 @@ at the end: it becomes `_`. It cannot carry line breaks: control characters are 
 names that InfluxDB keeps for itself (`time`, `_field`, ...) get a `_` behind. Names that meet after that are kept apart.
 
 Version 1 answers with how many points it dropped, version 3 with the lines that it refused; the others are stored. Tested
-against InfluxDB 1.6.7 and VictoriaMetrics 1.79.5; versions 2 and 3 against what their documents say, not against a real server.
+against InfluxDB 1.6.7 and VictoriaMetrics 1.79.5 (which puts `_value` behind each name unless it runs with
+`-influxSkipSingleField`); versions 2 and 3 against what their documents say, not against a real server.
 
 Source: https://docs.influxdata.com/influxdb/v1/write_protocols/line_protocol_reference/,
 https://docs.influxdata.com/influxdb/v1/tools/api/#write-http-endpoint,
