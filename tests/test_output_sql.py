@@ -232,6 +232,27 @@ def test_the_socket_of_the_machine(postgres: Postgres, maria: Maria, tmp_path: P
         assert len(server.rows("local")) == 1000
 
 
+def test_a_new_table_becomes_a_hypertable(postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TimescaleDB is played by a function of its name and signature; without it the table is a plain one, and that is said."""
+    trip = postgres.trip(tmp_path / "plain", table="plain_one", timescale="true")
+    assert trip.go(batches(1))["delivered"] == 1000
+    assert "has no TimescaleDB" in capsys.readouterr().err
+    postgres.query("CREATE TABLE calls (relation regclass, key name, indexes boolean)")
+    postgres.query(
+        "CREATE FUNCTION create_hypertable(relation regclass, time_column_name name, partitioning_column name = NULL,"
+        " create_default_indexes boolean = TRUE) RETURNS void LANGUAGE sql AS 'INSERT INTO calls VALUES ($1, $2, $4)'"
+    )
+    row = "SELECT 99999, 'timescaledb', 10, 2200, false, '2.17'"
+    columns = "(oid, extname, extowner, extnamespace, extrelocatable, extversion)"
+    postgres.query(f"SET allow_system_table_mods = on; INSERT INTO pg_extension {columns} {row}")
+    try:
+        trip = postgres.trip(tmp_path / "hyper", table='public.Hyper "one"', timescale="true")
+        assert trip.go(batches(1))["delivered"] == 1000
+    finally:
+        postgres.query("SET allow_system_table_mods = on; DELETE FROM pg_extension WHERE extname = 'timescaledb'")
+    assert postgres.query("SELECT * FROM calls") == ['"Hyper ""one"""|time|f']
+
+
 def test_numbers_that_no_double_holds_are_refused(server: Any, tmp_path: Path) -> None:
     trip = server.trip(tmp_path, table="huge")
     trip.output.open()
