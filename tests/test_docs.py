@@ -95,7 +95,7 @@ def test_what_the_readme_shows_works(tmp_path: Path) -> None:
     file = tmp_path / "adamas.toml"
     file.write_text(first)
     config = load(str(file))
-    assert config.collectors["diskspace"].values["interval"] == 60 and list(config.outputs) == ["carbon"]
+    assert config.collectors["diskspace"].values["interval"] == 60 and list(config.outputs) == ["carbon", "remote"]
     file.write_text(second.replace("/srv/dropbox", str(tmp_path / "srv")))
     assert not load(str(file)).warnings
     shown = {}

@@ -188,6 +188,8 @@ def facts(cls: Kind) -> list[tuple[str, str]]:
     if cls.confirms_later:
         arrival = "asked for after some sends; what is not confirmed is sent again"
     found.append(("Arrival", arrival))
+    if cls.modules:
+        found.append(("Needs", f"the extra `{cls.extra}`: `pip install 'adamas[{cls.extra}]'`"))
     if not cls.slotted:
         found.append(("Early samples", "also those that come between the windows at start"))
     return found

@@ -17,7 +17,7 @@ from importlib import import_module
 
 from adamas import Duration, Retry, Secret, option
 from adamas.host import split_address
-from adamas.messages import Messages, content_type
+from adamas.messages import Messages, content_type, misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Amqp(Messages):
     tls: bool = option(False, "Encrypt the connection")
     vhost: str = option("/", "The virtual host")
     username: str = option("guest", "The name to log in with")
-    password: Secret = option("guest", "The password")
+    password: Secret = option("", "The password (default: the name itself, which is what RabbitMQ gives guest)")
     exchange: str = option("metrics", 'The exchange; "" is the default one, whose routing key is the name of a queue')
     exchange_type: str = option("topic", "The type of the exchange", choices=("topic", "fanout", "direct", "headers"))
     routing_key: str = option("metrics.$host", "The routing key; $host and $name stand for this host and the point's name")
@@ -71,14 +71,7 @@ class Amqp(Messages):
 
     def check(self) -> list[str]:
         """Each address must be one, and the default exchange cannot be declared or bound."""
-        wrong = super().check()
-        if not self.address:
-            wrong.append("address: expected at least one address")
-        for address in self.address:
-            try:
-                split_address(address, 5672)
-            except ValueError as error:
-                wrong.append(f"address: expected {error}")
+        wrong = [*super().check(), *misplaced(self.address, 5672)]
         if self.queue and self.exchange_type in ("direct", "headers") and self.exchange and self.declare and self.named:
             wrong.append(f"queue: a {self.exchange_type} exchange has a binding for each routing key; bind the queue yourself")
         return wrong
@@ -110,7 +103,7 @@ class Amqp(Messages):
             host=host,
             port=port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.username, str(self.password)),
+            credentials=pika.PlainCredentials(self.username, str(self.password) or self.username),
             heartbeat=int(self.heartbeat) or None,
             ssl_options=pika.SSLOptions(self.context(), self.server_name or host) if self.tls else None,
             connection_attempts=1,
