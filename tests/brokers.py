@@ -6,12 +6,12 @@ import json
 import os
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agents import balanced
 from roundtrip import Trip, batches
 from servers import wait_until
@@ -125,20 +125,32 @@ def survives(
     return sent
 
 
-def keeps_nothing_open(open_once: Callable[[], None], cycles: int = 20) -> None:
-    """After so many times, there are as many threads and descriptors as after the first two."""
+def keeps_nothing_open(
+    trip: Trip, fails: type[Exception] | None = None, words: str = "Connection refused", cycles: int = 20
+) -> None:
+    """After so many connections there are as many threads and descriptors as after the first two; `fails`: nobody answers."""
+    payload = trip.output.encode(batches(1))
+
+    def once() -> None:
+        if fails is not None:
+            with pytest.raises(fails, match=words):
+                trip.output.open()
+        else:
+            trip.output.open()
+            trip.output.send(payload)
+        trip.output.close()
+
     for _ in range(2):
-        open_once()
+        once()
     before = (threads(), len(os.listdir("/proc/self/fd")))
     for _ in range(cycles):
-        open_once()
+        once()
     wait_until(lambda: threads() <= before[0], 5, f"no thread more than {before[0]}")
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before[1], 5, f"no descriptor more than {before[1]}")
 
 
 def threads() -> int:
     """Threads of this process, those of libraries in C among them."""
-    assert threading.active_count()
     return len(os.listdir("/proc/self/task"))
 
 

@@ -77,6 +77,7 @@ WORDS = {
     "diamond": "a spelling, and the attribute that names what is succeeded",
     "file": "any file",
     "files": "any files",
+    "graphite": "a format of lines, which messages may have",
     "http": "the protocol",
     "ip": "the protocol",
     "memory": "a place in the ledger, and where a queue keeps",

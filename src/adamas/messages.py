@@ -15,13 +15,14 @@ import os
 import re
 
 from adamas import Rejected, Size, option
+from adamas.host import split_address
 from adamas.lines import TIME, VALUE
 from adamas.metric import RAW
 from adamas.transport.tls import Tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, ClassVar
 
     from adamas.naming import Point
@@ -88,6 +89,17 @@ def sharing(default: str) -> Any:
     return option(default, "One message for each point, or as many as fit, a line for each", choices=("point", "batch"))
 
 
+def misplaced(addresses: Sequence[str], port: int) -> list[str]:
+    """What is wrong with the addresses of brokers, in words; `port` is where they listen where one names none."""
+    wrong = [] if addresses else ["address: expected at least one address"]
+    for address in addresses:
+        try:
+            split_address(address, port)
+        except ValueError as error:
+            wrong.append(f"address: expected {error}")
+    return wrong
+
+
 class Message:
     """One message: its address ("" where the payload has none), its body, how many points it is, and its part of the payload."""
 
@@ -114,8 +126,9 @@ class Messages(Tls):
 
     format: str = option(
         "json",
-        "What a point is: a JSON object, a Graphite line, a line of InfluxDB's, or only its value, or that and its time, "
-        "where the address has the name",
+        "What a point is: a JSON object of name, labels, kind, unit, value and time, a Graphite line (labels as tags), a line of "
+        "InfluxDB's (labels as tags, the field `value`), or only its value, or that and its time where the address has the name; "
+        "floats have 12 significant digits",
         choices=tuple(BODIES),
     )
     messages: str = sharing("batch")

@@ -22,8 +22,7 @@ import time
 from importlib import import_module
 
 from adamas import Retry, Secret, log, option
-from adamas.host import split_address
-from adamas.messages import Message, Messages
+from adamas.messages import Message, Messages, misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,14 +70,7 @@ class Kafka(Messages):
 
     def check(self) -> list[str]:
         """Each address must be one, and the topic is the same for all points."""
-        wrong = super().check()
-        if not self.address:
-            wrong.append("address: expected at least one address")
-        for address in self.address:
-            try:
-                split_address(address, 9092)
-            except ValueError as error:
-                wrong.append(f"address: expected {error}")
+        wrong = [*super().check(), *misplaced(self.address, 9092)]
         if "$name" in self.topic:
             wrong.append('topic: a topic for each series is more than Kafka bears; use key = "$name"')
         elif not 0 < len(self._topic()) < 250 or NOT_TOPIC.search(self._topic()):

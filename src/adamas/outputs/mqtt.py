@@ -23,7 +23,7 @@ from itertools import islice
 
 from adamas import Duration, Retry, Secret, log, option
 from adamas.host import split_address
-from adamas.messages import Message, Messages, sharing
+from adamas.messages import Message, Messages, misplaced, sharing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,11 +83,7 @@ class Mqtt(Messages):
 
     def check(self) -> list[str]:
         """The address must be one, and the topic none to subscribe to."""
-        wrong = super().check()
-        try:
-            split_address(self.address, 1883)
-        except ValueError as error:
-            wrong.append(f"address: expected {error}")
+        wrong = [*super().check(), *misplaced([self.address], 1883)]
         if not self.topic or "+" in self.topic or "#" in self.topic:
             wrong.append(f"topic: expected one to publish to, not {self.topic!r}")
         if self.server_name:

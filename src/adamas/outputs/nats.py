@@ -21,8 +21,7 @@ from importlib import import_module
 from itertools import count
 
 from adamas import Duration, Retry, Secret, Size, log, option
-from adamas.host import split_address
-from adamas.messages import Message, Messages
+from adamas.messages import Message, Messages, misplaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,14 +77,7 @@ class Nats(Messages):
 
     def check(self) -> list[str]:
         """Each address must be one, the subject none to subscribe to, and a stream that is made begins with a word."""
-        wrong = super().check()
-        if not self.address:
-            wrong.append("address: expected at least one address")
-        for address in self.address:
-            try:
-                split_address(address, 4222)
-            except ValueError as error:
-                wrong.append(f"address: expected {error}")
+        wrong = [*super().check(), *misplaced(self.address, 4222)]
         if not self.subject or self.hostile.search(self.fill(self.subject, "x")):
             wrong.append(f"subject: expected one to publish to, not {self.subject!r}")
         if self.create and not self._subjects():
