@@ -45,7 +45,6 @@ class Ring:
 
     def __init__(self, nodes: Sequence[Node], hash: str = "carbon_ch") -> None:
         self._hash = HASHES[hash]
-        self._count = len(nodes)
         places: dict[int, Node] = {}
         for node in nodes:
             for number in range(POSITIONS):
@@ -63,8 +62,7 @@ class Ring:
         servers: set[str] = set()
         size = len(self._nodes)
         start = bisect_left(self._positions, self._hash(key)) % size
-        # Carbon never looks at the last position before the start, unless there is one node only.
-        for step in range(size - 1 if self._count > 1 else 1):
+        for step in range(size):
             node = self._nodes[(start + step) % size]
             if node in found or (diverse and node[0] in servers):
                 continue

@@ -4,7 +4,7 @@ A rotated file is called PATH.2026-11-22, with hour, minute and second where it 
 one already; these are the names that Python's TimedRotatingFileHandler gives, which Diamond's ArchiveHandler used.
 
 A .gz is written beside the file under another name, brought to the disk, and renamed; only then the file goes. Whatever stops
-that in between, the samples are there once: what an earlier life left is put right before the next piece.
+that in between: a file that is still there is compressed again by the next life.
 """
 
 from __future__ import annotations
@@ -139,16 +139,8 @@ class Rotation:
         self._waiting = None
 
     def _left(self) -> list[str]:
-        """The files that have no .gz yet; half of one is deleted, and so is a file whose .gz is whole."""
-        paths = [path for _, path in self.rotated()]
-        left = []
-        for path in paths:
-            _remove(f"{path}.gz{PART}")
-            if f"{path}.gz" in paths:
-                _remove(path)
-            elif not path.endswith(".gz"):
-                left.append(path)
-        return left
+        """The files that are still there uncompressed, whatever there is of their .gz: it is made anew."""
+        return [path for _, path in self.rotated() if not path.endswith(".gz")]
 
 
 class Packing:
