@@ -474,6 +474,7 @@ def test_each_address_in_its_turn(tmp_path: Path) -> None:
     sinks[0].kill()
     deliver(sender, batches(15))
     assert sum(len(sink.lines) for sink in sinks) >= 2 * 14950
+    sinks[0].restart()
     sender.stop(time.monotonic() + 5)
     sender.join(time.monotonic() + 5)
 
