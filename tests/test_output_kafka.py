@@ -22,7 +22,7 @@ from roundtrip import Trip, batches
 from adamas import Retry
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22
-NOT_ENOUGH_REPLICAS, POLICY_VIOLATION = 19, 44
+UNKNOWN_TOPIC, NOT_ENOUGH_REPLICAS, TOPIC_AUTHORIZATION, POLICY_VIOLATION = 3, 19, 29, 44
 
 
 class Cluster:
@@ -102,6 +102,10 @@ class Cluster:
 
     def trip(self, folder: Path, **options: Any) -> Trip:
         return Trip(folder, "kafka", {"address": self.address, **options})
+
+    def fail(self, topic: str, error: int) -> None:
+        """Answer questions about a topic with an error."""
+        self.library.rd_kafka_mock_topic_set_error(self.cluster, topic.encode(), ctypes.c_int(error))
 
     def end(self) -> None:
         self.library.rd_kafka_mock_cluster_destroy(self.cluster)
@@ -241,6 +245,20 @@ def test_replicas_that_are_missing_are_waited_for(kafka: Cluster, tmp_path: Path
     trip.go(sent)
     assert trip.sender.reconnects == 0
     assert same(trip, sent, [value for _, _, value in kafka.records()]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(UNKNOWN_TOPIC, "(?i)unknown topic"), (TOPIC_AUTHORIZATION, "(?i)authorization failed")]
+)
+def test_a_topic_that_is_not_there_is_told(kafka: Cluster, tmp_path: Path, error: int, words: str) -> None:
+    kafka.fail("metrics", error)
+    trip = kafka.trip(tmp_path)
+    trip.output.open()
+    began = time.monotonic()
+    with pytest.raises(Retry, match=words):
+        trip.output.send(trip.output.encode(batches(1)))
+    trip.output.close()
+    assert time.monotonic() - began < 5
 
 
 def test_brokers_without_idempotence(kafka: Cluster, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ that subscribers may see it twice (with QoS 2, too: the session ends with its co
 handed to the kernel counts as delivered, and is lost where the connection breaks. Version 5 says which messages the broker
 refuses; in version 3.1.1 most brokers acknowledge what their access list forbids and throw it away.
 
-A topic is the point's name with / between its parts; + and # become _, and names that would meet are kept apart.
+A topic is the point's name with / between its parts; + and # become _, and names that would meet are kept apart. A message costs
+the library some 80 us: with thousands of points a second take one topic and messages = "batch".
 
 Tested against mosquitto 2.0 in both versions, with a password, TLS, and killed in the middle; refusals of single
 messages against a stub, as that mosquitto closes the connection instead.
@@ -174,10 +175,11 @@ class Mqtt(Messages):
             numbers[info.mid] = message
         with self._change:
             while left := self._left:
-                if not self._change.wait_for(lambda: self._gone or self._left < left, self.timeout):
-                    raise Retry(f"no acknowledgement within {self.timeout:g} s")
+                self._change.wait_for(lambda: self._gone or not self._left, self.timeout)
                 if self._gone:
                     raise Retry(self._gone)
+                if self._left == left:
+                    raise Retry(f"no acknowledgement within {self.timeout:g} s")
         return refused + [(code, words, numbers[number]) for number, (code, words) in self._refused.items()]
 
     def _connected(self, client: object, data: object, flags: object, reason: Any, properties: Any) -> None:
@@ -199,7 +201,8 @@ class Mqtt(Messages):
             self._left -= 1
             if reason.is_failure:
                 self._refused[number] = (reason.value, str(reason))
-            self._change.notify_all()
+            if not self._left:
+                self._change.notify_all()
 
     def close(self) -> None:
         """Say goodbye where that is possible at once, and end the library's thread."""
