@@ -62,6 +62,7 @@ LAYERS = (
 """What stands in each layer; "" is the package itself, which gives plugins their names."""
 
 LONG = {
+    "agent.py": "start, reload and stop are one story, told by the only module that knows all the parts",
     "metric.py": "declarations, series, shapes and batches are one model, and their hot paths share its insides",
     "runner.py": "lanes, windows and the watch over them change the same task under one lock",
     "sender.py": "one thread's life: what is sent, confirmed, refused and put back is accounted for in one place",
