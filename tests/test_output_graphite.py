@@ -65,6 +65,7 @@ def drained(port: int) -> bool:
 
 def certificate(folder: Path, name: str = "localhost") -> tuple[str, str]:
     """(certificate, key): self-signed, for this name and 127.0.0.1."""
+    servers.require("openssl")
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     names = f"subjectAltName=DNS:{name}" + (",IP:127.0.0.1" if name == "localhost" else "")
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
