@@ -133,9 +133,14 @@ class Sink:
         self.port = 0
         self.restart()
 
+    def __del__(self) -> None:
+        """One that was killed lets its port go."""
+        if self._listener is not None:
+            self._listener.close()
+
     def restart(self) -> None:
         """Listen (again), on the same port."""
-        listener = self._bound(self.port)
+        listener = self._listener or self._bound(self.port)
         listener.listen(512)
         self.port = listener.getsockname()[1]
         self._listener = listener
@@ -176,10 +181,11 @@ class Sink:
                     self.bad.append(line.decode())
 
     def kill(self) -> None:
-        """Vanish: connections are reset, whatever was not read is lost."""
+        """Vanish: connections are reset, whatever was not read is lost. Nobody else can take the port meanwhile."""
         assert self._listener is not None
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._listener = self._bound(self.port)
         with self._lock:
             for connection in self._connections:
                 try:
