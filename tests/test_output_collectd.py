@@ -6,6 +6,7 @@ import math
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,6 @@ import servers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from agents import Sink
 from roundtrip import Trip, batches
 
 from adamas.outputs.collectd import Collectd
@@ -53,6 +53,37 @@ LoadPlugin logfile
 """
 
 
+class Lines:
+    """Takes lines on a loopback port."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.data: list[bytes] = []
+        self.thread = threading.Thread(target=self._take, daemon=True)
+        self.thread.start()
+
+    def _take(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                while data := connection.recv(65536):
+                    self.data.append(data)
+
+    def whole(self) -> list[str]:
+        """The lines that came to their end."""
+        return b"".join(list(self.data)).decode().split("\r\n")[:-1]
+
+    def close(self) -> None:
+        """Take no more."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(10)
+
+
 class RunningCollectd:
     """collectd with its network server; what it takes, it writes as Graphite lines with 15 digits, and `,` and `:` as `_`."""
 
@@ -60,7 +91,7 @@ class RunningCollectd:
         self.directory = directory
         directory.mkdir(parents=True)
         self.port = servers.free_port(socket.SOCK_DGRAM)
-        self.sink = Sink()
+        self.sink = Lines()
         (directory / "users").write_text("agent: secret\n")
         security = security and f'SecurityLevel "{security}"\n    AuthFile "{directory}/users"'
         config = directory / "collectd.conf"
@@ -85,8 +116,8 @@ class RunningCollectd:
         """Everything that it wrote so far: host.plugin.type-instance -> time -> value."""
         self.ask("FLUSH")
         found: dict[str, dict[float, float]] = {}
-        for line in list(self.sink.bad):  # they end in a carriage return
-            name, value, stamp = line.rstrip("\r").split(" ")
+        for line in self.sink.whole():
+            name, value, stamp = line.split(" ")
             found.setdefault(name, {})[int(stamp)] = float(value)
         return found
 
@@ -104,7 +135,7 @@ def collectd(tmp_path: Path) -> Iterator[Callable[..., RunningCollectd]]:
     yield begin
     for one in running:
         one.server.stop()
-        one.sink.kill()
+        one.sink.close()
 
 
 def identity(point: Any, totals: str) -> str:
