@@ -1,8 +1,8 @@
 """What each output costs: CPU seconds of the whole agent for a million points that a backend took, beside others of its kind.
 
 Each alone: an agent whose only collector gives 10,000 gauges a second, and one output to a backend on loopback: the real server
-where its answers matter, else a listener that takes everything (the table says which). Counted is what the agent's own ledger calls
-delivered. collectd, vmagent and statsd do the same work in the same run, as in compare.py.
+where its answers matter, else a listener that takes everything (the table says which). Counted is what the agent's own ledger
+calls delivered. collectd, vmagent and statsd do the same work in the same run, as in compare.py.
 
 Needs what `make test` installs: `.venv/bin/python bench/outputs.py`.
 """
