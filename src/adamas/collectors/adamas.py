@@ -46,6 +46,15 @@ class Self(Collector):
     waiting = Gauge("output.{name}.{place}", "Points that wait", prometheus="adamas_output_waiting_points")
     dropped = Counter("output.{name}.dropped.{reason}", "Points given up", prometheus="adamas_output_dropped_points_total")
     queue = Gauge("output.{name}.queue", "Memory of the queue", unit="By", prometheus="adamas_output_queue_bytes")
+    spool_size = Gauge(
+        "output.{name}.spool_size", "Disk that waiting points take", unit="By", prometheus="adamas_output_spool_bytes"
+    )
+    spool_ok = Gauge(
+        "output.{name}.spool_ok",
+        "Whether the spool's disk does what it is asked, where it is used",
+        prometheus="adamas_output_spool_ok",
+    )
+    unfit = Gauge("output.{name}.unfit", "Names that the backend cannot take", prometheus="adamas_output_unfit_names")
     reconnects = Counter(
         "output.{name}.reconnects", "Failed deliveries, each with a new connection", prometheus="adamas_output_reconnects_total"
     )
@@ -78,4 +87,8 @@ class Self(Collector):
             for reason, count in ledger["dropped"].items():
                 yield self.dropped(count, name, reason)
             yield self.queue(o["queue"]["bytes"], name)
+            if o["spool"] is not None:
+                yield self.spool_size(o["spool"]["bytes"], name)
+                yield self.spool_ok(int(not o["spool"]["error"]), name)
+            yield self.unfit(len(o["unfit"]), name)
             yield self.reconnects(o["reconnects"], name)
