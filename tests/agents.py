@@ -196,6 +196,11 @@ class Sink:
                     pass
             self._connections.clear()
 
+    def end(self) -> None:
+        """Vanish for good: the port is let go."""
+        self.kill()
+        self._listener.close()
+
     def stamps(self, name: str) -> list[int]:
         """The times of a series, in the order in which they came."""
         return [stamp for path, _, stamp in list(self.lines) if path == name]

@@ -266,7 +266,7 @@ buffer = "write_through"
         self.over.set()
         self.agent.end()
         self.http.sink.stop()
-        self.graphite.kill()
+        self.graphite.end()
 
 
 def from_lines(lines: Iterable[str]) -> Arrived:

@@ -1,9 +1,9 @@
 """The machine and four backends at random: the agent killed with -9, stopped, suspended and reloaded, its disk full, by a seed.
 
 At every look the ledger of every output balances. Where the agent is only ever stopped in peace, each backend has what was
-measured, but for what it refused and for the very points that the log of a stop says it could not put away. Where it is killed,
-each has all that was measured before a look at which nothing of its output was in memory: what was on disk or confirmed then
-survives any death.
+measured, but for what it refused and for as many points as the log of a stop says it could not put away: no more, and fewer
+where what was on its way arrived and nobody could say so. Where it is killed, each has all that was measured before a look at
+which nothing of its output was in memory: what was on disk or confirmed then survives any death.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ timeout = "500ms"
 
     def prepare(self) -> None:
         self.state = self.folder / "state"
-        self.state.mkdir(mode=0o700)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", str(self.state)], check=True)
         self.database = Path(tempfile.mkdtemp())  # not below pytest's, which only its own user may enter
         self.postgresql = Postgres(self.database)
         self.safe = dict.fromkeys(self.names, 0)
@@ -159,7 +157,6 @@ timeout = "500ms"
     def end(self) -> None:
         super().end()
         self.postgresql.server.kill()
-        subprocess.run(["umount", "-l", str(self.state)], check=False)
         shutil.rmtree(self.database, ignore_errors=True)
 
 
@@ -174,14 +171,20 @@ def chaos(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
     if os.geteuid() != 0:
         pytest.skip("mounting a tmpfs needs root")
     made: list[Machine] = []
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", str(state)], check=True)
 
     def begin(kind: type[Machine], seed: int) -> Machine:
         made.append(kind(tmp_path, seed))
         return made[-1]
 
-    yield begin
-    for one in made:
-        one.end()
+    try:
+        yield begin
+        for one in made:
+            one.end()
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=False)
 
 
 @pytest.mark.parametrize("kind", [Machine, Deadly], ids=["stopped", "killed"])
@@ -206,5 +209,5 @@ def test_chaos_of_the_machine(chaos: Callable[..., Machine], kind: type[Machine]
             assert len(doubtful) < len(measured), "the rule says nothing"
             assert len(lost) <= given_up, f"{name} lacks {sorted(lost)[:20]}, though it was not in memory"
         else:
-            assert len(missing) == given_up, f"{name} lacks {sorted(missing)[:20]}"
+            assert len(missing) <= given_up, f"{name} lacks {sorted(missing)[:20]}"
     assert one.postgresql.query("SELECT count(*) FROM samples WHERE name = 'number_value'") == [str(len(arrived["postgresql"]))]
