@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +226,32 @@ def test_a_fleet_comes_back_evenly(away: float) -> None:
     )
     assert len(first) == hosts_count
     assert max(connects) <= 2 * mean + 3 * mean**0.5 if away > 60 else max(connects) <= 2 * mean
+
+
+@pytest.mark.parametrize("buffer", ["spill", "write_through"])
+def test_a_backend_that_wants_times_in_order_gets_them_in_order(buffer: str, tmp_path: Path) -> None:
+    """Whatever fails, and whenever: what is on disk, or on its way there, is not overtaken."""
+
+    class Ordered(Scripted):
+        name = "ordered"
+        ordered = True
+        away = False
+
+        def does(self, turn: int) -> None:
+            time.sleep(0.002)  # what waited is still being sent when something new comes
+            if self.away:
+                raise Retry("away", 0.01)
+
+    output = Ordered({"buffer": buffer, "batch": 3})
+    sender = Sender(output, str(tmp_path / "spool"))
+    sender.start()
+    for number in range(1000):
+        output.away = 50 < number < 100 or 600 < number < 615
+        sender.offer(Batch(1000 + number, SHAPE, (number,), (), 1.0, 0))
+        sender.ring()
+        time.sleep(0.004)
+    servers.wait_until(lambda: sender.ledger.snapshot()["delivered"] == 1000, 60, "all")
+    assert end(sender, 5)["dropped"] == {}
+    times = [int(line.split()[2]) for _, payload in output.sent for line in payload.splitlines()]
+    assert times == sorted(times)
+    assert len(times) == 1000

@@ -36,6 +36,8 @@ class Output:
     replaces: ClassVar[bool] = True
     """A value for a time that has one takes its place there. Where it is refused, as it is by a backend that wants times to
     ascend, the window that began before the agent did is left out: the agent before may have sent it."""
+    ordered: ClassVar[bool] = False
+    """The backend takes a series in the order of its times only: what waits on disk is sent before anything new."""
     counters: ClassVar[str] = ""
     """How a growing total goes out: as the spelling has it, or as its increase since the run before ("delta")."""
     modules: ClassVar[tuple[str, ...]] = ()

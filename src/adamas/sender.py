@@ -75,6 +75,8 @@ class Sender:
         self._ended = False
         self._mine = threading.Lock()
         """Held to take or to settle what is in flight: at the end `join` settles it while the thread may hang in a send."""
+        self._order = threading.Lock()
+        """Held to take from the queue: what the spool's thread is putting on disk is not overtaken unseen."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._stop_by: float | None = None
@@ -110,6 +112,7 @@ class Sender:
                             dialect=self.output.dialect,
                             fullest=self.output.disk_ratio,
                             free=self.output.disk_free,
+                            order=self._order,
                         )
                 except Exception as error:
                     log.warning(self.name, f"no spool: {error}; samples wait in memory")
@@ -119,7 +122,13 @@ class Sender:
         """Whether what waits in memory should go to disk now."""
         if not self._directory or not self.queue:
             return False
-        return self.output.buffer == "write_through" or self.failures > 0 or self.queue.bytes > self.queue.limit // 2
+        if self.output.buffer == "write_through" or self.failures > 0 or self._behind():
+            return True
+        return self.queue.bytes > self.queue.limit // 2
+
+    def _behind(self) -> bool:
+        """Whether what waits in memory has to wait for what is on disk: the backend wants times to ascend."""
+        return self.output.ordered and self._spill is not None and self._spill.holds
 
     def offer(self, batch: Batch) -> None:
         """Take a batch; `ring` when the pass is over. Never blocks."""
@@ -224,7 +233,7 @@ class Sender:
         """Whether batches are sent from memory."""
         if self._spill is not None and self.output.buffer == "write_through" and not self._spill.blocked:
             return False
-        if not self._directory and time.monotonic() < self._resume_at:
+        if self._behind() or (not self._directory and time.monotonic() < self._resume_at):
             return False  # what waits is in memory, new batches behind it
         return bool(self.queue)
 
@@ -267,8 +276,8 @@ class Sender:
             self._try(self._confirm)
 
     def _take_batches(self) -> list[Entry]:
-        with self._mine:
-            entries = [] if self._ended else self.queue.take(self.output.batch)
+        with self._mine, self._order:
+            entries = [] if self._ended or self._behind() else self.queue.take(self.output.batch)
             self._window += entries
         return entries
 

@@ -45,7 +45,8 @@ class Spill:
     """The thread between one output's queue and its spool.
 
     `encode` makes a payload of batches, `dialect` says what kind of payload; `wanted` says whether what waits in memory should
-    go to disk now; `wake` is called when something was read back.
+    go to disk now; `wake` is called when something was read back;
+    `order` is held while batches are taken from the queue.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Spill:
         dialect: str = "",
         fullest: float = FULLEST,
         free: int = FREE,
+        order: threading.Lock | None = None,
     ) -> None:
         self.name = name
         self.dialect = dialect
@@ -77,6 +79,8 @@ class Spill:
         self._confirmed: deque[Record] = deque()
         self._taken: dict[int, Record] = {}
         self._lock = threading.Lock()
+        self._order = order or threading.Lock()
+        self._putting = False
         self._counted: dict[str, int] = {}
         self._bell = threading.Event()
         self._stopping = False
@@ -121,6 +125,11 @@ class Spill:
     def blocked(self) -> bool:
         """Whether the disk takes nothing just now, so that even `write_through` does better to send from memory."""
         return self.hangs or (not self.open and bool(self.error)) or time.monotonic() < self._pause_until
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is, or may be, something older here than what waits in memory."""
+        return not self.blocked and (self._putting or self.spool.points > 0 or not self.open)
 
     def take(self) -> Record | None:
         """The next payload from disk, in flight from now on; None where none is ready."""
@@ -268,6 +277,8 @@ class Spill:
         for record in confirmed:
             self.spool.ack(record)
         self._count_dropped()
+        if confirmed and not self.spool.points:
+            self._wake()  # what is in memory may have waited for that
 
     def _put(self) -> None:
         """From memory to disk."""
@@ -275,24 +286,35 @@ class Spill:
             if time.monotonic() < self._pause_until and not self._stopping:
                 return
             self._since = time.monotonic()
-            entries = self._queue.take(self._most, "memory")
-            payload = self._payload(entries)
-            if payload is None:
-                continue
-            points = sum(e.points for e in entries)
-            taken = self.spool.append(payload, points)
-            self._count_evicted()
-            if not taken:
-                self._queue.restore(entries, "memory")
-                self._refused = self.spool.error
-                self._pause_until = time.monotonic() + AGAIN
-                self._wake()
-                return
-            self._ledger.move(points, "memory", "spool")
-            self._refused = ""
-            self._most = min(BATCH, 2 * self._most)
+            with self._order:
+                self._putting = True
+                entries = self._queue.take(self._most, "memory")
+            try:
+                if not self._put_some(entries):
+                    return
+            finally:
+                self._putting = False
         if self._refused and self.spool.room():
             self._refused = ""  # nothing is to be put there now, and it is not known to refuse
+
+    def _put_some(self, entries: list[Entry]) -> bool:
+        """These batches; False where the disk does not take them now."""
+        payload = self._payload(entries)
+        if payload is None:
+            return True
+        points = sum(e.points for e in entries)
+        taken = self.spool.append(payload, points)
+        self._count_evicted()
+        if not taken:
+            self._queue.restore(entries, "memory")
+            self._refused = self.spool.error
+            self._pause_until = time.monotonic() + AGAIN
+            self._wake()
+            return False
+        self._ledger.move(points, "memory", "spool")
+        self._refused = ""
+        self._most = min(BATCH, 2 * self._most)
+        return True
 
     def _payload(self, entries: list[Entry]) -> bytes | None:
         """The payload; None where there is none: of fewer batches there may be, a single one is given up."""

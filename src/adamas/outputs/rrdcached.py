@@ -4,10 +4,8 @@ A send is one BATCH of UPDATE lines; the daemon answers which of them it refused
 (rrdtool 1.5 and later) and updated again. A value that was taken is in the daemon's memory, and in its journal where it has
 one.
 
-A file only takes values later than its last. So what waits, waits in memory by default (`buffer`), where it keeps its order:
-what comes from a `spill` on disk meets newer values and is refused; `write_through` keeps the order, too. A value that was
-sent before an answer got lost and is found to be there already counts as delivered, any other one that comes too late as
-refused.
+A file only takes values later than its last. So what waits on disk is sent before anything new. A value that was sent before an
+answer got lost and is found to be there already counts as delivered, any other one that comes too late as refused.
 
 Source: rrdcached(1), rrdcreate(1). Tested against rrdtool 1.7.2.
 """
@@ -47,16 +45,12 @@ class Rrdcached(Stream):
     """
 
     name = "rrdcached"
+    ordered = True
     default_naming = "path"
     confirms_later = False
     port = 42217
 
     address: list[str] = option(["unix:/run/rrdcached.sock"], "Where rrdcached listens: host:port or unix:/path")
-    buffer: str = option(
-        "memory",
-        "Where what cannot be sent waits: in memory, on disk once that is needed (newer values overtake it), or on disk always",
-        choices=("memory", "spill", "write_through"),
-    )
     directory: str = option("", "What comes before a file's name (default: nothing, which is the daemon's base directory)")
     folders: bool = option(False, "A folder for each segment of a name, instead of dots in the file's (rrdcached needs -R)")
     step: Duration = option("10s", "The time between the values that a new file expects", minimum=1)

@@ -7,12 +7,11 @@ help, and since when a counter counts, as far as the agent saw it. There are no 
 shown for five minutes more.
 
 An answer confirms what it is for, and what was not confirmed is sent again. Prometheus takes the samples of a series only in the
-order of their time, unless `out_of_order_time_window` is set there. So all samples go through the spool here (`buffer`), which
-keeps the order; with `buffer = "spill"`, for backends that take any order, fresh samples come first after an outage. Prometheus
-gives up a whole request for one sample that it does not take. So a refused request of version 1.0 is sent again in pieces,
-one for each time in it, and only those are given up that are refused on their own. Samples that were stored although the
-answer got lost may be refused when they are sent again, and so may the first window after a restart, if the agent had sent it
-before: they count as rejected, as nobody can tell them from others.
+order of their time, unless `out_of_order_time_window` is set there. So what waits on disk is sent before anything new, and the
+window that began before the agent's start is left out. Prometheus gives up a whole request for one sample that it does not take.
+So a refused request of version 1.0 is sent again in pieces, one for each time in it, and only those are given up that are refused
+on their own. Samples that were stored although the answer got lost may be refused when they are sent again: they count as
+rejected, as nobody can tell them from others.
 
 Payloads are compressed about eight times by cramjam, where it is installed (the extra `remote-write`), else not at all.
 
@@ -63,16 +62,12 @@ class RemoteWrite(Http):
     name = "remote_write"
     default_naming = "prometheus"
     replaces = False
+    ordered = True
     path = "/api/v1/write"
 
     url: str = option("http://127.0.0.1:9090", "Where the backend listens; the path is /api/v1/write, unless the address has one")
     version: str = option("1", "The version of the protocol: 2 tells types and units, but is younger", choices=tuple(WRITERS))
     host_label: str = option("instance", 'The label that has the host\'s name ("": none)')
-    buffer: str = option(
-        "write_through",
-        "Where samples wait: through the disk they stay in the order of their time, which Prometheus insists on",
-        choices=("memory", "spill", "write_through"),
-    )
     compression: str = option("snappy", "How payloads are compressed: the protocol knows no other way", choices=("snappy",))
 
     def __init__(self, values: dict[str, object] | None = None, instance: str = "") -> None:
