@@ -107,7 +107,9 @@ def test_carbon_restarts_lose_nothing(agent: Callable[[str], RunningAgent], carb
     carbon.stop()
     time.sleep(3)
     carbon.start()
-    running.wait(lambda s: s["outputs"][0]["state"] == "ok" and s["outputs"][0]["ledger"]["memory"] == 0, 30)
+    began = running.status()["now"]
+    running.wait(lambda s: s["outputs"][0]["state"] == "ok" and s["outputs"][0]["last_send"] > began, 30)
+    running.wait(lambda s: not s["outputs"][0]["ledger"]["memory"] + s["outputs"][0]["ledger"]["spool"], 60)
     time.sleep(2)
     assert running.stop()[0] == 0
     points = carbon.wait_for("servers.h.known.run", 6)

@@ -87,7 +87,7 @@ def test_the_reference_configuration_as_it_is(tmp_path: Path) -> None:
     disks = re.compile(r"\.iostat\.")  # a disk that did nothing in between is not there
     assert {n for n in judge(out.splitlines()) if not disks.search(n)} == {n for n in names if not disks.search(n)}
     assert lost.splitlines() == [line[2:] for line in text.splitlines() if line.startswith(f"# {file}:")]
-    assert len(lost.splitlines()) == 14
+    assert len(lost.splitlines()) == 13
     out, _ = adamas("check", file)
     assert "ok: 11 collectors, outputs: graphite, file, as testhost" in out
 
