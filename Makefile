@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 VENDOR := src/adamas/web/static/vendor
+# Most tests wait for something: four at a time, each file's in one process and in order. PARALLEL= runs one after the other.
+PARALLEL ?= -n 4 --dist loadfile
 MISSING := not every package could be installed: tests that need one are skipped, or fail, by name
 
 # Debian's own interpreter where it can make an environment, else the first on the path.
@@ -24,7 +26,7 @@ run: $(VENV)/.package ## Install what it needs into .venv and start the agent; i
 
 test: $(VENV)/.package $(VENV)/.test $(VENV)/.node lint ## Lint, then every test but the long ones (ARGS="tests/test_cases.py -k loadavg")
 	@sh tests/packages.sh tests/packages.txt || echo "$(MISSING)"
-	$(BIN)/pytest -m "not soak" $(ARGS)
+	$(BIN)/pytest -m "not soak" $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/.test ## Style, format and types
 	$(BIN)/ruff check

@@ -236,7 +236,7 @@ def test_what_the_daemon_does_not_allow_is_said_and_tried_again(
     trip.sender.ring()
     servers.wait_until(lambda: words in trip.sender.error)
     ledger = trip.sender.ledger.snapshot()
-    assert ledger["memory"] + ledger["spool"] == ledger["offered"]
+    assert ledger["memory"] + ledger["spool"] + ledger["flight"] == ledger["offered"]
     assert not ledger["dropped"]
     trip.sender.stop(time.monotonic() + 1)
     trip.sender.join(time.monotonic() + 1)
