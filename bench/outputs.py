@@ -218,6 +218,7 @@ def to_kafka(folder: Path) -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def to_amqp(folder: Path) -> Iterator[Backend]:
+    (folder / "rabbit").mkdir()
     rabbit = Rabbit(folder / "rabbit")
     yield "RabbitMQ", {"address": rabbit.address, "queue": "all", **LOGIN}
     rabbit.server.kill()
@@ -238,6 +239,12 @@ def to_database(made: Callable[[Path], Any], name: str) -> Iterator[Backend]:
         yield name, {"address": f"127.0.0.1:{database.port}", "password": "se'cret"}
         database.server.kill()
 
+
+to_redis = server(
+    "redis-server",
+    lambda folder, port: ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+    lambda port: {"address": f"127.0.0.1:{port}"},
+)
 
 TARGETS: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager[Backend]]]] = {
     "graphite": ("graphite", lines()),
@@ -271,14 +278,8 @@ TARGETS: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager
     "mqtt, a message a batch": ("mqtt", lambda folder: batched(to_mqtt(folder))),
     "mqtt, a message a point": ("mqtt", to_mqtt),
     "amqp": ("amqp", to_amqp),
-    "redis": (
-        "redis",
-        server(
-            "redis-server",
-            lambda folder, port: ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-            lambda port: {"address": f"127.0.0.1:{port}"},
-        ),
-    ),
+    "redis, a message a batch": ("redis", lambda folder: batched(to_redis(folder))),
+    "redis, a message a point": ("redis", to_redis),
     "postgresql": ("postgresql", lambda folder: to_database(Postgres, "PostgreSQL")),
     "mysql": ("mysql", lambda folder: to_database(Maria, "MariaDB")),
     "sqlite": ("sqlite", lambda folder: contextlib.nullcontext(("SQLite", {"path": f"{folder}/samples.db"}))),
@@ -290,7 +291,7 @@ TARGETS: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager
 def batched(target: contextlib.AbstractContextManager[Backend]) -> Iterator[Backend]:
     """The same with many points in a message."""
     with target as (name, options):
-        yield name, {**options, "topic": "metrics", "messages": "batch"}
+        yield name, {**options, "messages": "batch", **({"topic": "metrics"} if name == "mosquitto" else {})}
 
 
 def value(option: Any) -> str:
