@@ -186,7 +186,8 @@ class Kafka(Messages):
 
     def _is_troubled(self, error: Any) -> None:
         """What librdkafka says of its connections and of itself."""
-        self._trouble = error.str()
+        if error.name() != "_ALL_BROKERS_DOWN" or not self._trouble:  # that one says less than what led to it
+            self._trouble = error.str()
         if not self._plain and error.name() in IDEMPOTENCE:
             self._plain = True  # the next producer
             log.warning(self.instance, f"goes on without idempotence: {error.str()}")
